@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * src/base/file.h - read-only file mappings. */
+#ifndef GEM_BASE_FILE_H
+#define GEM_BASE_FILE_H
+
+#include "base/status.h"
+
+/* Zero-initialised is the closed state. data is NULL for an empty file. */
+struct gem_map {
+    const uint8_t *data;
+    uint64_t n_bytes;
+    int fd; /* kept open to notice a file that shrinks; 0 in the closed state, else fd + 1 */
+};
+
+gem_status gem_map_open(struct gem_map *map, const char *path, gem_error *err);
+void gem_map_close(struct gem_map *map);
+/* GEM_E_IO when the file has become shorter than the mapping: touching it would raise SIGBUS. */
+gem_status gem_map_check(const struct gem_map *map, const char *path, gem_error *err);
+/* Tell the kernel that the pages of [p, p + n) will not be needed soon (they stay in the page cache). */
+void gem_map_release(const void *p, uint64_t n);
+/* Ask the kernel to read [p, p + n) ahead. */
+void gem_map_prefetch(const void *p, uint64_t n);
+
+bool gem_path_is_directory(const char *path);
+bool gem_path_exists(const char *path);
+/* "dir/name", to be freed with gem_free. */
+char *gem_path_join(const char *dir, const char *name, gem_error *err);
+/* The part after the last '/', ignoring slashes at the end; points into path. */
+const char *gem_path_base(const char *path, size_t *n);
+
+#endif

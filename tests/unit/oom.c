@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * tests/unit/oom.c - out of memory, in the manner of SQLite: an operation is run once to count its requests for memory,
+ * mappings and threads; then once for each with that one refused, and once with all from there on refused. Each time
+ * it must say so with an error, give back what it had taken, and work again afterwards. */
+#include "unit/allocations.h"
+#include "unit/check.h"
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/memory.h"
+#include "base/threads.h"
+
+#include <dirent.h>
+#include <unistd.h>
+
+/* Does its work and undoes all of it. */
+typedef gem_status operation_fn(const void *context, gem_error *err);
+
+static size_t open_files(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    size_t n = 0;
+
+    if (!dir) return 0;
+    while (readdir(dir)) n++;
+    closedir(dir);
+    return n;
+}
+
+static bool gave_all_back(const struct allocations *a)
+{
+    return a->n_blocks == 0 && a->n_maps == 0 && a->n_threads == 0;
+}
+
+/* Runs with request number i refused; false after a complaint. */
+static bool survives(const char *what, operation_fn *run, const void *context, size_t i, bool from_there_on)
+{
+    const size_t files = open_files();
+    gem_error err = {0};
+    struct allocations a;
+    gem_status st;
+    bool ok;
+
+    allocations_begin(i, from_there_on);
+    st = run(context, &err);
+    a = allocations_end();
+    ok = a.n_refused > 0 && (st == GEM_E_NOMEM || st == GEM_E_IO) && err.code == st && err.message[0];
+    ok &= gave_all_back(&a) && open_files() == files;
+    if (!ok)
+        printf("%s, request %zu%s refused: %s (%s: \"%s\"), keeps %zu blocks, %zu mappings, %zu threads, %zd files\n",
+               what, i, from_there_on ? " and later" : "", gem_status_name(st), gem_status_name(err.code), err.message,
+               a.n_blocks, a.n_maps, a.n_threads, (ssize_t)(open_files() - files));
+    return ok;
+}
+
+/* Refuses each request once. Where there are more than `most`, the first half of them and a sample of the rest. */
+static void check_operation(const char *what, operation_fn *run, const void *context, size_t most)
+{
+    gem_error err = {0};
+    struct allocations a;
+    gem_status st;
+    size_t n, bad = 0, step = 1;
+
+    allocations_begin(SIZE_MAX, false);
+    st = run(context, &err);
+    a = allocations_end();
+    n = a.n_requests;
+    if (st || !gave_all_back(&a)) {
+        printf("%s: %s, keeps %zu blocks\n", what, st ? err.message : "ok", a.n_blocks);
+        check_failures++;
+        return;
+    }
+    CHECK(n > 0);
+    for (size_t i = 0; i < n && bad < 5; i += step) {
+        if (i >= most / 2) step = 1 + (n - most / 2) / (most / 2);
+        bad += !survives(what, run, context, i, false);
+        bad += !survives(what, run, context, i, true);
+    }
+    check_failures += (int)bad;
+    st = run(context, &err);
+    if (st) printf("%s: does not work any more: %s\n", what, err.message);
+    CHECK_EQ(st, GEM_OK);
+    printf("       %s: %zu requests\n", what, n);
+}
+
+/* ---- the counting itself ----------------------------------------------------------------------------- */
+
+static void test_counting(void) /* a counter that sees nothing would pass everything */
+{
+    struct allocations a;
+    void *volatile p, *volatile q;
+
+    allocations_begin(2, false);
+    p = malloc(10);
+    q = calloc(3, 4);
+    CHECK(p && q);
+    CHECK(malloc(1) == NULL);
+    p = realloc(p, 20000);
+    CHECK(p != NULL);
+    free(q);
+    a = allocations_end();
+    CHECK_EQ(a.n_requests, 4);
+    CHECK_EQ(a.n_refused, 1);
+    CHECK_EQ(a.n_blocks, 1);
+    free(p);
+
+    allocations_begin(1, true);
+    p = malloc(1);
+    CHECK(p != NULL);
+    CHECK(malloc(1) == NULL && calloc(1, 1) == NULL && aligned_alloc(64, 64) == NULL);
+    free(p);
+    a = allocations_end();
+    CHECK_EQ(a.n_refused, 3);
+    CHECK(gave_all_back(&a));
+}
+
+static void *leaked;
+
+static gem_status leak_on_failure(const void *context, gem_error *err)
+{
+    void *second;
+
+    (void)context;
+    free(leaked);
+    leaked = gem_calloc(1, 1, "first", err);
+    if (!leaked) return GEM_E_NOMEM;
+    second = gem_calloc(1, 1, "second", err);
+    if (!second) return GEM_E_NOMEM; /* forgets the first */
+    free(second);
+    free(leaked);
+    leaked = NULL;
+    return GEM_OK;
+}
+
+static void test_a_leak_is_seen(void)
+{
+    printf("       (a complaint about a leak is expected here)\n");
+    CHECK(!survives("leak", leak_on_failure, NULL, 1, false));
+    free(leaked);
+    leaked = NULL;
+}
+
+/* ---- base -------------------------------------------------------------------------------------------- */
+
+static gem_status json_parse(const void *context, gem_error *err)
+{
+    const char *json = context;
+    yyjson_doc *doc;
+    const gem_status st = gem_json_parse(&doc, "config.json", json, strlen(json), 1 << 20, err);
+
+    yyjson_doc_free(doc);
+    return st;
+}
+
+static gem_status json_load(const void *context, gem_error *err)
+{
+    yyjson_doc *doc;
+    const gem_status st = gem_json_load(&doc, context, 1 << 20, err);
+
+    yyjson_doc_free(doc);
+    return st;
+}
+
+static void test_json(void)
+{
+    char json[20000] = "[", path[] = "/tmp/gemmule-oom-XXXXXX";
+    size_t n = 1;
+    int fd;
+
+    while (n + 8 < sizeof json) n += (size_t)sprintf(json + n, "[1,2],"); /* many values: the document grows */
+    json[n - 1] = ']';
+    check_operation("gem_json_parse", json_parse, json, 100);
+
+    fd = mkstemp(path);
+    CHECK(fd >= 0 && write(fd, json, n) == (ssize_t)n);
+    close(fd);
+    check_operation("gem_json_load", json_load, path, 100);
+    unlink(path);
+}
+
+static gem_status pool_open(const void *context, gem_error *err)
+{
+    struct gem_pool *pool;
+    const gem_status st = gem_pool_open(&pool, *(const unsigned *)context, err);
+
+    gem_pool_close(pool);
+    return st;
+}
+
+static void test_pool(void) /* the third thread refused: two must be called back */
+{
+    static const unsigned n_threads[] = {1, 4};
+
+    for (size_t i = 0; i < 2; i++) check_operation("gem_pool_open", pool_open, &n_threads[i], 100);
+}
+
+static gem_status arena_open(const void *context, gem_error *err)
+{
+    struct gem_arena a;
+    const gem_status st = gem_arena_open(&a, 1 << 20, "scratch", err);
+
+    (void)context;
+    gem_arena_close(&a);
+    return st;
+}
+
+static void test_arena(void) { check_operation("gem_arena_open", arena_open, NULL, 100); }
+
+/* ---- engine ------------------------------------------------------------------------------------------ */
+
+struct model_case {
+    const char *path;
+    gem_model_options options;
+    gem_model *model; /* open, for what is above it */
+    gem_engine *engine;
+};
+
+static const gem_engine_options engine_options = {.n_threads = 3, .chunk = 16};
+static const gem_session_options session_options = {.context = 64};
+static const char text[] = "The sea, the sea! \xf0\x9f\x8c\x8a 1234567890";
+
+static gem_status model_open(const void *context, gem_error *err)
+{
+    const struct model_case *c = context;
+    gem_model *model;
+    const gem_status st = gem_model_open(&model, c->path, &c->options, err);
+
+    CHECK((st == GEM_OK) == (model != NULL));
+    gem_model_close(model);
+    return st;
+}
+
+static gem_status engine_open(const void *context, gem_error *err)
+{
+    const struct model_case *c = context;
+    gem_engine *engine;
+    const gem_status st = gem_engine_open(&engine, c->model, &engine_options, err);
+
+    CHECK((st == GEM_OK) == (engine != NULL));
+    gem_engine_close(engine);
+    return st;
+}
+
+static gem_status session_open(const void *context, gem_error *err)
+{
+    const struct model_case *c = context;
+    gem_session *session;
+    const gem_status st = gem_session_open(&session, c->engine, &session_options, err);
+
+    CHECK((st == GEM_OK) == (session != NULL));
+    if (session) gem_session_close(session);
+    return st;
+}
+
+static gem_status tokenize(const void *context, gem_error *err)
+{
+    const struct model_case *c = context;
+    int32_t tokens[100];
+    size_t n;
+
+    return gem_tokenize(c->model, text, sizeof text - 1, false, tokens, 100, &n, err);
+}
+
+static bool ignore_token(void *user, int32_t token)
+{
+    (void)user;
+    return token >= 0;
+}
+
+static gem_status generate(const void *context, gem_error *err)
+{
+    const struct model_case *c = context;
+    const gem_logit_bias bias = {.token = 3, .bias = 1};
+    const gem_sampling sampling = {.temperature = 1,
+                                   .top_k = 20,
+                                   .top_p = 0.9f,
+                                   .min_p = 0.01f,
+                                   .repetition_penalty = 1.1f,
+                                   .frequency_penalty = 0.1f,
+                                   .bias = &bias,
+                                   .n_bias = 1,
+                                   .seed = 1};
+    const gem_generate_options options = {.sampling = &sampling, .max_tokens = 3, .ignore_stop = true};
+    const int32_t prompt[] = {2, 5, 6, 7};
+    gem_session *session;
+    gem_status st;
+
+    if ((st = gem_session_open(&session, c->engine, &session_options, err))) return st;
+    st = gem_generate(session, prompt, 4, &options, ignore_token, NULL, NULL, err);
+    gem_session_close(session);
+    return st;
+}
+
+/* Everything that a program does with a model; each step on the ones before it, opened in peace. */
+static void check_model(const char *what, const char *path, gem_precision precision)
+{
+    struct model_case c = {.path = path, .options = {.precision = precision, .n_threads = 2}};
+    gem_error err = {0};
+
+    printf("       %s\n", what);
+    check_operation("gem_model_open", model_open, &c, 1000);
+    c.options.metadata_only = true;
+    check_operation("gem_model_open, metadata only", model_open, &c, 200);
+    c.options.metadata_only = false;
+    if (gem_model_open(&c.model, path, &c.options, &err) ||
+        gem_engine_open(&c.engine, c.model, &engine_options, &err)) {
+        printf("%s: %s\n", path, err.message);
+        check_failures++;
+    } else {
+        check_operation("gem_engine_open", engine_open, &c, 1000);
+        check_operation("gem_session_open", session_open, &c, 1000);
+        check_operation("gem_generate", generate, &c, 1000);
+        check_operation("gem_tokenize", tokenize, &c, 1000);
+    }
+    gem_engine_close(c.engine);
+    gem_model_close(c.model);
+}
+
+static void test_models(void)
+{
+    static const struct {
+        const char *what, *path;
+        gem_precision precision;
+    } cases[] = {
+        {"folder, exact", "golden/models/e2b/model", GEM_PRECISION_EXACT},
+        {"GGUF, exact", "golden/models/e2b-gguf/Q4_0.gguf", GEM_PRECISION_EXACT},
+        {"GGUF with experts, fast", "golden/models/26b-gguf/Q4_K_M.gguf", GEM_PRECISION_FAST},
+    };
+    const char *shared = getenv("GEM_SHARED");
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char path[4096];
+
+        snprintf(path, sizeof path, "%s", cases[i].path); /* tests run in tests/ */
+        if (access(path, R_OK) && shared) snprintf(path, sizeof path, "%s/%s", shared, cases[i].path);
+        if (access(path, R_OK))
+            printf("       skipped %s: no %s here, and GEM_SHARED does not lead to it\n", cases[i].what, cases[i].path);
+        else
+            check_model(cases[i].what, path, cases[i].precision);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const struct check_test tests[] = {
+        {"counting", test_counting}, {"leak", test_a_leak_is_seen}, {"json", test_json},
+        {"pool", test_pool},         {"arena", test_arena},         {"models", test_models},
+    };
+
+    return check_main(tests, sizeof tests / sizeof *tests, argc, argv);
+}
