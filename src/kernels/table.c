@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * src/kernels/table.c - which machine this is, and the table for it. */
+#include "kernels/kernels.h"
+
+#if defined(__x86_64__)
+unsigned gem_cpu_flags(void)
+{
+    unsigned flags = 0;
+
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
+        flags |= GEM_CPU_AVX2;
+    if (flags && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vnni"))
+        flags |= GEM_CPU_AVX512;
+    if (flags & GEM_CPU_AVX512 && __builtin_cpu_supports("avx512bf16")) flags |= GEM_CPU_BF16;
+    return flags;
+}
+#else
+unsigned gem_cpu_flags(void)
+{
+    return 0;
+}
+#endif
+
+void gem_kernels_init(struct gem_kernels *k, unsigned cpu)
+{
+    *k = (struct gem_kernels){.name = "c"};
+    gem_kernels_float_c(k);
+    gem_kernels_packed_c(k);
+#if defined(__x86_64__) || defined(GEM_SIMDE)
+    if (cpu & (GEM_CPU_AVX2 | GEM_CPU_AVX512)) { /* AVX-512 keeps what it has no better function for */
+        k->name = "avx2";
+        gem_kernels_float_avx2(k);
+        gem_kernels_packed_avx2(k);
+    }
+    if (cpu & GEM_CPU_AVX512) {
+        k->name = "avx512";
+        gem_kernels_float_avx512(k);
+        gem_kernels_packed_avx512(k);
+    }
+#else
+    (void)cpu;
+#endif
+}
