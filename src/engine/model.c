@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Opening a checkpoint: files -> hyperparameters -> weights -> tokenizer -> recommendations. */
+#include "engine/internal.h"
+
+#include "base/json.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+uint64_t gem_memory_available(void)
+{
+    unsigned long long kib = 0;
+    char line[128];
+    FILE *f = fopen("/proc/meminfo", "r");
+
+    while (f && fgets(line, sizeof line, f) && sscanf(line, "MemAvailable: %llu kB", &kib) != 1) {}
+    if (f) fclose(f);
+    return kib ? kib * 1024 : UINT64_MAX;
+}
+
+static gem_status choose_kernels(struct gem_model *m, const char *cpu, gem_error *err)
+{
+    static const struct {
+        const char *name;
+        unsigned flags;
+    } tiers[] = {{"c", 0}, {"avx2", GEM_CPU_AVX2}, {"avx512", GEM_CPU_AVX2 | GEM_CPU_AVX512 | GEM_CPU_BF16}};
+    const unsigned have = gem_cpu_flags();
+
+    if (!cpu) {
+        gem_kernels_init(&m->kern, have);
+        return GEM_OK;
+    }
+    for (size_t i = 0; i < sizeof tiers / sizeof *tiers; i++) {
+        const unsigned needed = tiers[i].flags & ~(unsigned)GEM_CPU_BF16;
+        if (strcmp(cpu, tiers[i].name)) continue;
+        if ((have & needed) != needed)
+            return gem_fail(err, GEM_E_UNSUPPORTED, 0, "cpu: this machine does not have %s", cpu);
+        gem_kernels_init(&m->kern, have & tiers[i].flags);
+        return GEM_OK;
+    }
+    return gem_fail(err, GEM_E_ARGUMENT, 0, "cpu: '%s' is none of c, avx2, avx512", cpu);
+}
+
+/* ---- the two kinds of checkpoints ------------------------------------------------------------------------------ */
+
+static bool has_gguf_magic(const char *path)
+{
+    char magic[4] = "";
+    FILE *f = fopen(path, "rb");
+    const bool yes = f && fread(magic, 1, 4, f) == 4 && !memcmp(magic, "GGUF", 4);
+
+    if (f) fclose(f);
+    return yes;
+}
+
+static bool ends_with(const char *s, const char *end)
+{
+    const size_t n = strlen(s), m = strlen(end);
+
+    return n >= m && !strcmp(s + n - m, end);
+}
+
+static gem_status read_config(struct gem_model *m, const char *folder, gem_error *err)
+{
+    char *path = gem_path_join(folder, "config.json", err);
+    struct gem_map map = {0};
+    gem_status st = GEM_E_NOMEM;
+
+    if (!path) return st;
+    if (!(st = gem_map_open(&map, path, err)))
+        st = gem_hparams_from_config(&m->h, path, map.data, (size_t)map.n_bytes, err);
+    gem_map_close(&map);
+    gem_free(path);
+    return st;
+}
+
+static gem_status read_tokenizer_json(struct gem_model *m, const char *folder, gem_error *err)
+{
+    char *path = gem_path_join(folder, "tokenizer.json", err);
+    struct gem_map map = {0};
+    gem_status st = GEM_E_NOMEM;
+
+    if (!path) return st;
+    st = GEM_OK;
+    if (gem_path_exists(path) && !(st = gem_map_open(&map, path, err)))
+        st = gem_tokenizer_from_json(&m->tokenizer, path, map.data, (size_t)map.n_bytes, err);
+    gem_map_close(&map);
+    gem_free(path);
+    return st;
+}
+
+static gem_status open_folder(struct gem_model *m, const char *path, gem_error *err)
+{
+    char *folder = NULL;
+    gem_status st;
+
+    if (gem_path_is_directory(path)) {
+        folder = gem_strndup(path, strlen(path), err);
+    } else { /* a safetensors file: its configuration lies beside it */
+        const char *slash = strrchr(path, '/');
+        folder = slash ? gem_strndup(path, slash == path ? 1 : (size_t)(slash - path), err) : gem_strndup(".", 1, err);
+    }
+    if (!folder) return GEM_E_NOMEM;
+    if ((st = read_config(m, folder, err))) goto out;
+    if ((st = gem_safetensors_open(&m->archive, path, err))) goto out;
+    if ((st = read_tokenizer_json(m, folder, err))) goto out;
+    st = gem_recommend_from_folder(m, folder, err);
+out:
+    gem_free(folder);
+    return st;
+}
+
+static gem_status open_gguf(struct gem_model *m, const char *path, gem_error *err)
+{
+    gem_status st;
+
+    if ((st = gem_gguf_open(&m->archive, path, err))) return st;
+    if ((st = gem_hparams_from_gguf(&m->h, &m->archive, err))) return st;
+    if ((st = gem_tokenizer_from_gguf(&m->tokenizer, &m->archive, err))) return st;
+    return gem_recommend_from_gguf(m, err);
+}
+
+static gem_status open_files(struct gem_model *m, const char *path, gem_error *err)
+{
+    if (!gem_path_exists(path)) return gem_fail(err, GEM_E_IO, 0, "%s: no such file or folder", path);
+    if (gem_path_is_directory(path) || (ends_with(path, ".safetensors") && !has_gguf_magic(path)))
+        return open_folder(m, path, err);
+    return open_gguf(m, path, err); /* says so when it is no GGUF either */
+}
+
+static gem_status check_vocabulary(const struct gem_model *m, gem_error *err)
+{
+    const uint32_t n = m->tokenizer ? gem_tokenizer_vocab(m->tokenizer) : m->h.vocab;
+
+    if (m->archive.is_gguf ? n == m->h.vocab : n <= m->h.vocab) return GEM_OK;
+    return gem_fail(err, GEM_E_FORMAT, 0, "%s: the tokenizer has %u tokens, the embedding %u rows", m->archive.paths[0],
+                    n, m->h.vocab);
+}
+
+/* ---- what there is to know ----------------------------------------------------------------------------------------
+ */
+
+static gem_status take_name(struct gem_model *m, const char *path, gem_error *err)
+{
+    const char *s = NULL;
+    size_t n = 0;
+    gem_status st;
+
+    if (m->archive.is_gguf && (st = gem_kv_get_string(&m->archive, "general.name", false, &s, &n, err))) return st;
+    if (!s) s = gem_path_base(path, &n);
+    m->name = gem_strndup(s, n, err);
+    return m->name ? GEM_OK : GEM_E_NOMEM;
+}
+
+/* Kinds of layers differ in shape; the first of each kind speaks for all. */
+static void fill_layer_info(gem_model_info *info, const struct gem_hparams *h)
+{
+    for (uint32_t i = h->n_layers; i-- > 0;) {
+        const struct gem_layer_hparams *l = &h->layers[i];
+        *(l->global ? &info->head_dim_global : &info->head_dim) = l->head_dim;
+        *(l->global ? &info->n_kv_heads_global : &info->n_kv_heads) = l->n_kv_heads;
+        if (i >= h->n_own) info->ffn_shared = l->ffn;
+    }
+    info->ffn = h->layers[0].ffn;
+}
+
+static void fill_info(struct gem_model *m, const gem_model_options *o)
+{
+    const struct gem_hparams *h = &m->h;
+    gem_model_info *info = &m->info;
+
+    *info = (gem_model_info){
+        .family = h->family,
+        .precision = o->precision,
+        .architecture = h->architecture,
+        .name = m->name,
+        .size_label = gem_hparams_size_label(h),
+        .cpu = m->kern.name,
+        .n_layers = h->n_layers,
+        .n_layers_shared = h->n_layers - h->n_own,
+        .hidden = h->hidden,
+        .vocab = h->vocab,
+        .context = h->context,
+        .n_heads = h->n_heads,
+        .window = h->window,
+        .n_experts = h->n_experts,
+        .n_experts_used = h->n_experts_used,
+        .ffn_expert = h->ffn_expert,
+        .ple = h->ple,
+        .has_tokenizer = m->tokenizer != NULL,
+        .n_parameters = m->w.n_parameters,
+        .n_parameters_active = m->w.n_parameters_active,
+        .mapped_bytes = m->w.mapped_bytes,
+        .packed_bytes = m->w.packed_bytes,
+    };
+    fill_layer_info(info, h);
+    for (size_t i = 0; i < m->archive.n_tensors; i++) {
+        info->has_vision |= m->roles[i] == GEM_ROLE_VISION;
+        info->has_audio |= m->roles[i] == GEM_ROLE_AUDIO;
+    }
+    for (uint32_t i = 0; i < m->archive.n_files; i++) info->file_bytes += m->archive.maps[i].n_bytes;
+}
+
+/* ---- public -------------------------------------------------------------------------------------------------------
+ */
+
+static gem_status pack(struct gem_model *m, const gem_model_options *o, gem_error *err)
+{
+    struct gem_pool *pool;
+    gem_status st = gem_pool_open(&pool, o->n_threads, err);
+
+    if (st) return st;
+    st = gem_weights_pack(&m->w, &m->h, pool, o->progress, o->progress_user, err);
+    gem_pool_close(pool);
+    return st;
+}
+
+gem_status gem_model_open(gem_model **out, const char *path, const gem_model_options *options, gem_error *err)
+{
+    static const gem_model_options defaults;
+    const gem_model_options *o = options ? options : &defaults;
+    gem_status st = GEM_E_NOMEM;
+    struct gem_model *m;
+
+    *out = NULL;
+    if (o->precision != GEM_PRECISION_FAST && o->precision != GEM_PRECISION_EXACT)
+        return gem_fail(err, GEM_E_ARGUMENT, 0, "precision: %d is neither fast (0) nor exact (1)", (int)o->precision);
+    if (!(m = gem_calloc(1, sizeof *m, "a model", err))) return st;
+    m->bos = -1;
+    m->metadata_only = o->metadata_only;
+    if ((st = choose_kernels(m, o->cpu, err))) goto fail;
+    if ((st = open_files(m, path, err))) goto fail;
+    if ((st = check_vocabulary(m, err))) goto fail;
+    if ((st = take_name(m, path, err))) goto fail;
+    st = GEM_E_NOMEM;
+    if (!(m->roles = gem_calloc(m->archive.n_tensors, sizeof *m->roles, "a list of tensors", err))) goto fail;
+    if ((st = gem_weights_bind(&m->w, &m->h, &m->archive, m->roles, err))) goto fail;
+    if (!o->metadata_only && o->precision == GEM_PRECISION_FAST && (st = pack(m, o, err))) goto fail;
+    fill_info(m, o);
+    *out = m;
+    return GEM_OK;
+fail:
+    gem_model_close(m);
+    return st;
+}
+
+void gem_model_close(gem_model *m)
+{
+    if (!m) return;
+    gem_weights_close(&m->w);
+    gem_tokenizer_close(m->tokenizer);
+    gem_archive_close(&m->archive);
+    gem_free(m->roles);
+    gem_free(m->name);
+    gem_free(m->suppressed);
+    gem_free(m);
+}
+
+const gem_model_info *gem_model_get_info(const gem_model *m) { return &m->info; }
+
+bool gem_model_get_tensor(const gem_model *m, size_t index, gem_tensor_info *out)
+{
+    static const char *const roles[] = {"unknown", "text", "dead", "vision", "audio"};
+    const struct gem_tensor *t;
+
+    if (index >= m->archive.n_tensors) return false;
+    t = &m->archive.tensors[index];
+    *out = (gem_tensor_info){.name = t->name,
+                             .type = t->type_name,
+                             .n_dims = t->n_dims,
+                             .bytes = t->n_bytes,
+                             .role = roles[m->roles[index]]};
+    memcpy(out->shape, t->shape, sizeof out->shape);
+    return true;
+}
+
+/* ---- text -----------------------------------------------------------------------------------------------------------
+ */
+
+static gem_status need_tokenizer(const struct gem_model *m, gem_error *err)
+{
+    if (m->tokenizer) return GEM_OK;
+    return gem_fail(err, GEM_E_UNSUPPORTED, 0, "%s: the model has no tokenizer", m->archive.paths[0]);
+}
+
+gem_status gem_tokenize(const gem_model *m, const char *text, size_t n_bytes, bool control, int32_t *tokens, size_t cap,
+                        size_t *n_tokens, gem_error *err)
+{
+    const gem_status st = need_tokenizer(m, err);
+
+    return st ? st : gem_tokenizer_encode(m->tokenizer, text, n_bytes, control, tokens, cap, n_tokens, err);
+}
+
+gem_status gem_detokenize(const gem_model *m, const int32_t *tokens, size_t n_tokens, bool control, char *text,
+                          size_t cap, size_t *n_bytes, gem_error *err)
+{
+    const gem_status st = need_tokenizer(m, err);
+
+    return st ? st : gem_tokenizer_decode(m->tokenizer, tokens, n_tokens, control, text, cap, n_bytes, err);
+}
+
+gem_status gem_text_stream_push(const gem_model *m, gem_text_stream *stream, int32_t token, char *text, size_t *n_bytes,
+                                gem_error *err)
+{
+    const gem_status st = need_tokenizer(m, err);
+
+    return st ? st : gem_tokenizer_stream_push(m->tokenizer, stream, token, text, n_bytes, err);
+}
+
+int32_t gem_model_bos(const gem_model *m) { return m->bos; }
+
+size_t gem_model_stop_tokens(const gem_model *m, const int32_t **ids)
+{
+    *ids = m->stop;
+    return m->n_stop;
+}
+
+int32_t gem_model_token_id(const gem_model *m, const char *piece, size_t n_bytes)
+{
+    return m->tokenizer ? gem_tokenizer_find(m->tokenizer, piece, n_bytes) : -1;
+}
+
+const char *gem_model_piece(const gem_model *m, int32_t token, size_t *n_bytes)
+{
+    *n_bytes = 0;
+    return m->tokenizer ? gem_tokenizer_piece(m->tokenizer, token, n_bytes) : NULL;
+}

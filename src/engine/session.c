@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Engines and sessions: all memory is taken here. */
+#include "engine/internal.h"
+
+#include <stdio.h>
+
+enum { DEFAULT_CHUNK = 256, MAX_CHUNK = 4096, DEFAULT_CONTEXT = 8192, DEFAULT_SLACK = 1024 };
+
+static uint32_t chunk_of(const gem_engine_options *o) { return o && o->chunk ? o->chunk : DEFAULT_CHUNK; }
+
+static unsigned threads_of(const gem_engine_options *o)
+{
+    return o && o->n_threads ? o->n_threads : gem_physical_cores();
+}
+
+/* Bytes of a cache element in this model's tier. */
+static uint32_t element_of(const struct gem_model *m)
+{
+    return m->info.precision == GEM_PRECISION_EXACT ? sizeof(float) : sizeof(uint16_t);
+}
+
+static uint64_t pool_bytes(uint64_t n) { return n * 256; /* threads' bookkeeping; their stacks are the system's */ }
+
+uint64_t gem_engine_bytes(const gem_model *m, const gem_engine_options *o)
+{
+    return gem_forward_bytes(&m->h, chunk_of(o), threads_of(o)) + pool_bytes(threads_of(o));
+}
+
+gem_status gem_engine_open(gem_engine **out, const gem_model *m, const gem_engine_options *o, gem_error *err)
+{
+    const uint64_t needed = chunk_of(o) <= MAX_CHUNK ? gem_engine_bytes(m, o) : 0, there = gem_memory_available();
+    gem_status st = GEM_E_NOMEM;
+    struct gem_engine *e;
+
+    *out = NULL;
+    if (m->metadata_only) return gem_fail(err, GEM_E_ARGUMENT, 0, "the model was opened with metadata_only");
+    if (chunk_of(o) > MAX_CHUNK)
+        return gem_fail(err, GEM_E_ARGUMENT, 0, "chunk: %u is not between 1 and %d", chunk_of(o), MAX_CHUNK);
+    if (needed > there)
+        return gem_fail(err, GEM_E_LIMIT, 0, "chunk: %u rows need %llu MiB of scratch memory, %llu MiB are free",
+                        chunk_of(o), (unsigned long long)(needed >> 20), (unsigned long long)(there >> 20));
+    if (!(e = gem_calloc(1, sizeof *e, "an engine", err))) return st;
+    e->model = m;
+    e->chunk = chunk_of(o);
+    if ((st = gem_pool_open(&e->pool, threads_of(o), err))) goto fail;
+    if ((st = gem_forward_open(&e->forward, &m->h, &m->w, &m->kern, e->pool, m->info.precision == GEM_PRECISION_EXACT,
+                               e->chunk, err)))
+        goto fail;
+    *out = e;
+    return GEM_OK;
+fail:
+    gem_engine_close(e);
+    return st;
+}
+
+void gem_engine_close(gem_engine *e)
+{
+    if (!e) return;
+    gem_forward_close(&e->forward);
+    gem_pool_close(e->pool);
+    gem_free(e);
+}
+
+/* ---- sessions ------------------------------------------------------------------------------------------------------
+ */
+
+static uint32_t context_of(const struct gem_model *m, const gem_session_options *o)
+{
+    if (o && o->context) return o->context;
+    return m->h.context < DEFAULT_CONTEXT ? m->h.context : DEFAULT_CONTEXT;
+}
+
+static uint32_t slack_of(const gem_session_options *o) { return o && o->local_slack ? o->local_slack : DEFAULT_SLACK; }
+
+static uint64_t bytes_for(const struct gem_model *m, uint32_t context, uint32_t slack, uint32_t chunk)
+{
+    return gem_cache_bytes(&m->h, element_of(m), context, gem_cache_local_cap(&m->h, context, slack, chunk)) +
+           2 * gem_align_up((uint64_t)context * sizeof(int32_t)) + gem_align_up((uint64_t)m->h.vocab * sizeof(float)) +
+           sizeof(struct gem_session);
+}
+
+uint64_t gem_session_bytes(const gem_model *m, const gem_session_options *o, const gem_engine_options *eo)
+{
+    return bytes_for(m, context_of(m, o), slack_of(o), chunk_of(eo));
+}
+
+/* The largest context, in steps of 256, that fits into the memory there is. */
+static uint32_t fitting_context(const struct gem_model *m, uint32_t slack, uint32_t chunk, uint64_t there)
+{
+    uint32_t low = 0, high = m->h.context / 256 + 1;
+
+    while (low + 1 < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (bytes_for(m, middle * 256, slack, chunk) <= there)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low * 256;
+}
+
+static gem_status check_context(const struct gem_engine *e, uint32_t context, uint32_t slack, gem_error *err)
+{
+    const struct gem_model *m = e->model;
+    const uint64_t there = gem_memory_available();
+
+    if (context > m->h.context)
+        return gem_fail(err, GEM_E_LIMIT, 0, "context: %u tokens, but the model was trained for %u", context,
+                        m->h.context);
+    if (bytes_for(m, context, slack, e->chunk) <= there) return GEM_OK;
+    return gem_fail(err, GEM_E_LIMIT, 0, "context: %u tokens need %llu MiB, %llu MiB are free; %u tokens would fit",
+                    context, (unsigned long long)(bytes_for(m, context, slack, e->chunk) >> 20),
+                    (unsigned long long)(there >> 20), fitting_context(m, slack, e->chunk, there));
+}
+
+gem_status gem_session_open(gem_session **out, gem_engine *e, const gem_session_options *o, gem_error *err)
+{
+    const struct gem_model *m = e->model;
+    const uint32_t context = context_of(m, o), slack = slack_of(o);
+    gem_status st = GEM_E_NOMEM;
+    struct gem_session *s;
+
+    *out = NULL;
+    if ((st = check_context(e, context, slack, err))) return st;
+    st = GEM_E_NOMEM;
+    if (!(s = gem_calloc(1, sizeof *s, "a session", err))) return st;
+    s->engine = e;
+    if (!(s->tokens = gem_calloc(context, sizeof *s->tokens, "a session's tokens", err))) goto fail;
+    if (!(s->sequence = gem_calloc(context, sizeof *s->sequence, "a session's tokens", err))) goto fail;
+    if (!(s->logits = gem_alloc_aligned((uint64_t)m->h.vocab * sizeof(float), "logits", err))) goto fail;
+    if ((st = gem_cache_open(&s->cache, &m->h, element_of(m), context,
+                             gem_cache_local_cap(&m->h, context, slack, e->chunk), err)))
+        goto fail;
+    *out = s;
+    return GEM_OK;
+fail:
+    gem_session_close(s);
+    return st;
+}
+
+void gem_session_close(gem_session *s)
+{
+    if (!s) return;
+    gem_cache_close(&s->cache);
+    gem_free(s->tokens);
+    gem_free(s->sequence);
+    gem_free(s->logits);
+    gem_free(s);
+}
+
+size_t gem_session_tokens(const gem_session *s, const int32_t **tokens)
+{
+    *tokens = s->tokens;
+    return s->cache.n;
+}
+
+uint32_t gem_session_context(const gem_session *s) { return s->cache.context; }

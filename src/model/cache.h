@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * src/model/cache.h - keys and values of one session.
+ * Local layers keep the newest `cap` positions in a ring, global layers keep all; callers speak in absolute
+ * positions. All memory is taken at creation: a step cannot run out half way. Elements are float32 in the exact
+ * tier, bfloat16 in the fast one. */
+#ifndef GEM_MODEL_CACHE_H
+#define GEM_MODEL_CACHE_H
+
+#include "base/memory.h"
+#include "model/hparams.h"
+
+struct gem_cache_layer {
+    uint8_t *k, *v; /* [n_kv_heads, cap, head_dim]; NULL in layers that share a cache */
+    uint32_t cap;   /* positions held; position p lies at p % cap */
+    uint32_t head_dim;
+};
+
+struct gem_cache {
+    struct gem_arena arena;
+    struct gem_cache_layer *layers; /* [n_own] */
+    uint32_t element;               /* bytes of one: 4 or 2 */
+    uint32_t context;               /* capacity in positions */
+    uint32_t local_cap, window;
+    uint32_t n;   /* positions [0, n) are computed */
+    uint32_t low; /* local layers have lost positions below this one */
+};
+
+/* Positions that rings hold: the window, and as many more as a session may be taken back by, or one chunk writes. */
+uint32_t gem_cache_local_cap(const struct gem_hparams *h, uint32_t context, uint32_t slack, uint32_t chunk);
+uint64_t gem_cache_bytes(const struct gem_hparams *h, uint32_t element, uint32_t context, uint32_t local_cap);
+gem_status gem_cache_open(struct gem_cache *c, const struct gem_hparams *h, uint32_t element, uint32_t context,
+                          uint32_t local_cap, gem_error *err);
+void gem_cache_close(struct gem_cache *c);
+
+/* The most positions, at most n, that can stay: n itself when the rings still hold the window before it, else 0. */
+uint32_t gem_cache_keepable(const struct gem_cache *c, uint32_t n);
+/* Forgets positions from n on; n as gem_cache_keepable gave it. */
+void gem_cache_cut(struct gem_cache *c, uint32_t n);
+/* Positions [n, n + count) have been written in every layer. */
+void gem_cache_commit(struct gem_cache *c, uint32_t count);
+
+/* Element offset of head `kv`, position p. */
+static inline size_t gem_cache_at(const struct gem_cache_layer *l, uint32_t kv, uint32_t p)
+{
+    return ((size_t)kv * l->cap + p % l->cap) * l->head_dim;
+}
+
+#endif

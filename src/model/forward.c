@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/forward.h"
+
+#include <math.h>
+
+/* ---- memory ------------------------------------------------------------------------------------------------ */
+
+struct widths {
+    size_t q, kv, ffn, act; /* floats of a row, bytes of the widest int8 row */
+    size_t head_dim, group, widest;
+};
+
+static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
+
+static struct widths find_widths(const struct gem_hparams *h)
+{
+    struct widths w = {.widest = max_size(h->hidden, (size_t)h->ple * h->n_layers)};
+
+    for (uint32_t i = 0; i < h->n_layers; i++) {
+        const struct gem_layer_hparams *l = &h->layers[i];
+        w.q = max_size(w.q, (size_t)h->n_heads * l->head_dim);
+        w.kv = max_size(w.kv, (size_t)l->n_kv_heads * l->head_dim);
+        w.ffn = max_size(w.ffn, l->ffn);
+        w.head_dim = max_size(w.head_dim, l->head_dim);
+        w.group = max_size(w.group, h->n_heads / l->n_kv_heads);
+    }
+    w.widest = max_size(w.widest, max_size(w.q, max_size(w.ffn, h->ffn_expert)));
+    w.act = gem_act_bytes((w.widest + 31) / 32 * 32);
+    return w;
+}
+
+/* One piece of an arena; only counted while the arena has no memory, so that one function both measures and takes. */
+static void *take(struct gem_arena *a, uint64_t n, uint64_t size)
+{
+    const uint64_t bytes = gem_align_up(n * size);
+
+    if (a->base) return gem_arena_take(a, (size_t)bytes);
+    a->used += (size_t)bytes;
+    return NULL;
+}
+
+static void take_experts(struct gem_forward *f, const struct widths *w)
+{
+    struct gem_expert_scratch *e = &f->experts;
+    const struct gem_hparams *h = f->h;
+    const uint64_t slots = (uint64_t)f->max_rows * h->n_experts_used;
+
+    e->probs = take(&f->arena, (uint64_t)f->max_rows * h->n_experts, sizeof(float));
+    e->chosen = take(&f->arena, slots, sizeof(uint32_t));
+    e->weight = take(&f->arena, slots, sizeof(float));
+    e->order = take(&f->arena, slots, sizeof(uint32_t));
+    e->start = take(&f->arena, h->n_experts + 1, sizeof(uint32_t));
+    e->in = take(&f->arena, slots * h->hidden, sizeof(float));
+    e->gate_up = take(&f->arena, slots * 2 * h->ffn_expert, sizeof(float));
+    e->result = take(&f->arena, slots * h->hidden, sizeof(float));
+    e->act = take(&f->arena, f->wide ? 2 * slots : slots, w->act);
+}
+
+static void layout(struct gem_forward *f, unsigned n_threads)
+{
+    const struct gem_hparams *h = f->h;
+    const struct widths w = find_widths(h);
+    const uint64_t m = f->max_rows;
+    struct gem_arena *a = &f->arena;
+
+    f->rows = take(a, m, sizeof *f->rows);
+    f->x = take(a, m * h->hidden, sizeof(float));
+    f->norm = take(a, m * h->hidden, sizeof(float));
+    f->out = take(a, m * h->hidden, sizeof(float));
+    f->q = take(a, m * w.q, sizeof(float));
+    f->k = take(a, m * w.kv, sizeof(float));
+    f->v = take(a, m * w.kv, sizeof(float));
+    f->att = take(a, m * w.q, sizeof(float));
+    f->gate = take(a, m * w.ffn, sizeof(float));
+    f->up = take(a, m * w.ffn, sizeof(float));
+    f->ple = take(a, m * h->ple * h->n_layers, sizeof(float));
+    f->ple_gate = take(a, m * h->ple, sizeof(float));
+    for (int global = 0; global < 2; global++) {
+        const uint32_t n_rot = global ? h->rope_global.n_rot : h->rope_local.n_rot;
+        f->cos[global] = take(a, m * n_rot, sizeof(float));
+        f->sin[global] = take(a, m * n_rot, sizeof(float));
+    }
+    f->logits = take(a, (uint64_t)GEM_HEAD_ROWS * h->vocab, sizeof(float));
+    f->act = take(a, f->wide ? 2 * m : m, w.act);
+    if (h->n_experts) take_experts(f, &w);
+    f->threads = take(a, n_threads, sizeof *f->threads);
+    for (unsigned i = 0; i < n_threads; i++) {
+        struct gem_thread_scratch t = {
+            .scores = take(a, w.group * GEM_SPAN, sizeof(float)),
+            .part = take(a, w.group * w.head_dim, sizeof(float)),
+            .tile = take(a, GEM_TILE * w.widest, sizeof(float)),
+        };
+        if (f->threads) f->threads[i] = t;
+    }
+}
+
+uint64_t gem_forward_bytes(const struct gem_hparams *h, uint32_t max_rows, unsigned n_threads)
+{
+    struct gem_forward f = {.h = h, .max_rows = max_rows, .wide = h->n_experts > 0};
+
+    layout(&f, n_threads);
+    return f.arena.used;
+}
+
+gem_status gem_forward_open(struct gem_forward *f, const struct gem_hparams *h, const struct gem_weights *w,
+                            const struct gem_kernels *kern, struct gem_pool *pool, bool exact, uint32_t max_rows,
+                            gem_error *err)
+{
+    const unsigned n_threads = gem_pool_threads(pool);
+    gem_status st;
+
+    *f = (struct gem_forward){.h = h, .w = w, .kern = kern, .pool = pool, .exact = exact, .max_rows = max_rows};
+    f->wide = h->n_experts > 0;
+    if ((st = gem_arena_open(&f->arena, gem_forward_bytes(h, max_rows, n_threads), "an engine's scratch memory", err)))
+        return st;
+    layout(f, n_threads);
+    return GEM_OK;
+}
+
+void gem_forward_close(struct gem_forward *f)
+{
+    gem_arena_close(&f->arena);
+    *f = (struct gem_forward){0};
+}
+
+/* ---- the pass ---------------------------------------------------------------------------------------------- */
+
+/* Spec 2.1: x = E[id] * sqrt(hidden), the factor rounded to bfloat16. */
+static void embed_row(void *context, size_t begin, size_t end, unsigned thread)
+{
+    struct gem_forward *f = context;
+    const size_t n = f->h->hidden;
+
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        float *x = f->x + i * n;
+        gem_matrix_row(&f->w->table, (uint32_t)f->rows[i].token, x);
+        for (size_t j = 0; j < n; j++) x[j] *= f->h->embed_scale;
+    }
+}
+
+/* Layers from here on write no cache, so only rows whose logits are wanted need them (spec 2.5). */
+static void keep_wanted_rows(struct gem_forward *f)
+{
+    const struct gem_hparams *h = f->h;
+    struct {
+        float *base;
+        size_t n;
+    } const arrays[] = {
+        {f->x, h->hidden},
+        {f->norm, h->hidden},
+        {f->ple, (size_t)h->ple * h->n_layers},
+        {f->cos[0], h->rope_local.n_rot},
+        {f->sin[0], h->rope_local.n_rot},
+        {f->cos[1], h->rope_global.n_rot},
+        {f->sin[1], h->rope_global.n_rot},
+    };
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < f->n_rows; i++) {
+        if (!f->rows[i].wanted) continue;
+        for (size_t j = 0; j < sizeof arrays / sizeof *arrays && n != i; j++)
+            memcpy(arrays[j].base + n * arrays[j].n, arrays[j].base + i * arrays[j].n, arrays[j].n * sizeof(float));
+        f->rows[n++] = f->rows[i];
+    }
+    f->n_rows = n;
+}
+
+/* x *= layer_scalar: the whole residual stream (spec 2.3). */
+static void scale_rows(struct gem_forward *f, float scale)
+{
+    const size_t n = (size_t)f->n_rows * f->h->hidden;
+
+    if (scale == 1) return;
+    for (size_t i = 0; i < n; i++) f->x[i] *= scale;
+}
+
+/* One decoder layer (spec 2.3) on the residual stream f->x. */
+static void run_layer(struct gem_forward *f, uint32_t i, bool all_rows)
+{
+    const struct gem_layer *l = &f->w->layers[i];
+    const size_t hidden = f->h->hidden;
+
+    gem_norm_rows(f, f->norm, f->x, l->attn_norm, hidden);
+    if (i < f->h->n_own) gem_store_kv(f, i);
+    if (i + 1 == f->h->n_own && !all_rows) keep_wanted_rows(f);
+    if (f->n_rows == 0) return;
+
+    gem_attention(f, i);
+    gem_join_branch(f, l->post_attn_norm);
+
+    if (f->h->n_experts) {
+        gem_experts_layer(f, i);
+    } else {
+        gem_norm_rows(f, f->norm, f->x, l->ffn_norm, hidden);
+        gem_feed_forward(f, &l->gate, &l->up, &l->down);
+    }
+    gem_join_branch(f, l->post_ffn_norm);
+
+    if (f->h->ple) gem_ple_layer(f, i);
+    scale_rows(f, l->scale);
+}
+
+static void tap_rows(const struct gem_forward *f, gem_tap_fn *tap, void *user, uint32_t layer, const float *x)
+{
+    for (uint32_t r = 0; tap && r < f->n_rows; r++) tap(user, &f->rows[r], layer, x + (size_t)r * f->h->hidden);
+}
+
+void gem_forward_run(struct gem_forward *f, gem_tap_fn *tap, gem_rows_fn *on_row, void *user)
+{
+    gem_pool_run(f->pool, f->n_rows, 8, embed_row, f);
+    tap_rows(f, tap, user, 0, f->x);
+    gem_rope_rows(f);
+    if (f->h->ple) gem_ple_rows(f);
+    for (uint32_t i = 0; i < f->h->n_layers && f->n_rows > 0; i++) {
+        run_layer(f, i, tap != NULL);
+        if (i + 1 < f->h->n_layers) tap_rows(f, tap, user, i + 1, f->x);
+    }
+    if (f->n_rows == 0) return;
+    gem_norm_rows(f, f->norm, f->x, f->w->norm, f->h->hidden);
+    tap_rows(f, tap, user, f->h->n_layers, f->norm);
+    gem_head(f, on_row, user);
+}
+
+/* ---- norms --------------------------------------------------------------------------------------------------- */
+
+struct norm_job {
+    const struct gem_forward *f;
+    float *out;
+    const float *in, *w;
+    size_t n;
+};
+
+static void norm_rows(void *context, size_t begin, size_t end, unsigned thread)
+{
+    const struct norm_job *j = context;
+
+    (void)thread;
+    for (size_t i = begin; i < end; i++)
+        j->f->kern->rms_norm(j->out + i * j->n, j->in + i * j->n, j->w, j->n, j->f->h->eps);
+}
+
+void gem_norm_rows(struct gem_forward *f, float *out, const float *in, const float *w, size_t n)
+{
+    struct norm_job job = {.f = f, .out = out, .in = in, .w = w, .n = n};
+
+    gem_pool_run(f->pool, f->n_rows, 8, norm_rows, &job);
+}
+
+static void join_rows(void *context, size_t begin, size_t end, unsigned thread)
+{
+    const struct norm_job *j = context;
+
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        float *out = j->f->out + i * j->n;
+        j->f->kern->rms_norm(out, out, j->w, j->n, j->f->h->eps);
+        j->f->kern->add(j->f->x + i * j->n, out, j->n);
+    }
+}
+
+void gem_join_branch(struct gem_forward *f, const float *w)
+{
+    struct norm_job job = {.f = f, .w = w, .n = f->h->hidden};
+
+    gem_pool_run(f->pool, f->n_rows, 8, join_rows, &job);
+}
+
+/* ---- the head (spec 2.8) ------------------------------------------------------------------------------------- */
+
+struct cap_job {
+    const struct gem_forward *f;
+    float *logits;
+    size_t n;
+    bool *bad; /* [pieces]: NaN or infinity before the cap hides it */
+};
+
+enum { CAP_PIECE = 8192, MAX_PIECES = (1 << 22) / CAP_PIECE + 1 };
+
+static void cap_pieces(void *context, size_t begin, size_t end, unsigned thread)
+{
+    const struct cap_job *j = context;
+
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        float *x = j->logits + i * CAP_PIECE;
+        const size_t left = j->n - i * CAP_PIECE, n = left < CAP_PIECE ? left : CAP_PIECE;
+        int bad = 0;
+
+        for (size_t k = 0; k < n; k++) bad |= !(fabsf(x[k]) <= 3e38f);
+        j->bad[i] = bad != 0;
+        if (j->f->h->softcap > 0) j->f->kern->softcap(x, n, j->f->h->softcap);
+    }
+}
+
+static bool cap_logits(struct gem_forward *f, float *logits)
+{
+    bool bad[MAX_PIECES], any = false;
+    struct cap_job job = {.f = f, .logits = logits, .n = f->h->vocab, .bad = bad};
+    const size_t pieces = (job.n + CAP_PIECE - 1) / CAP_PIECE;
+
+    gem_pool_run(f->pool, pieces, 4, cap_pieces, &job);
+    for (size_t i = 0; i < pieces; i++) any |= bad[i];
+    return !any;
+}
+
+void gem_head(struct gem_forward *f, gem_rows_fn *on_row, void *user)
+{
+    const uint32_t hidden = f->h->hidden, vocab = f->h->vocab;
+    const uint32_t n_rows = f->n_rows;
+
+    for (uint32_t at = 0, n; at < n_rows; at += n) {
+        struct gem_act act;
+        uint32_t wanted = 0;
+
+        n = n_rows - at < GEM_HEAD_ROWS ? n_rows - at : GEM_HEAD_ROWS;
+        for (uint32_t r = 0; r < n; r++) wanted += f->rows[at + r].wanted;
+        if (wanted == 0) continue; /* rows that only the tap asked for */
+        act = gem_act_of(f, f->norm + (size_t)at * hidden, hidden, n, hidden);
+        act.wide = false; /* no expert is chosen after this */
+        gem_linear(f, f->logits, vocab, &f->w->head, &act);
+        for (uint32_t r = 0; r < n; r++) {
+            float *logits = f->logits + (size_t)r * vocab;
+            if (f->rows[at + r].wanted) on_row(user, &f->rows[at + r], logits, cap_logits(f, logits));
+        }
+    }
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * src/model/forward.h - one pass of the decoder over a batch of rows, from one or many sessions. Read forward.c with
+ * spec/text-model.md 2 beside it. All memory is laid out when the structure is opened; a pass cannot fail.
+ *
+ * SAME BITS: every row is computed by the same operations in the same order whatever else is in the batch; see
+ * kernels.h. Rows meet only through the caches. */
+#ifndef GEM_MODEL_FORWARD_H
+#define GEM_MODEL_FORWARD_H
+
+#include "model/cache.h"
+#include "model/weights.h"
+
+/* One position of one session. Rows of a session come in order of position and are consecutive from cache->n on. */
+struct gem_row {
+    struct gem_cache *cache;
+    uint32_t position;
+    int32_t token;
+    uint32_t item; /* the caller's number for the session */
+    bool wanted;   /* logits are asked for */
+};
+
+/* Told of every row's state; see gem_hidden_fn. Rows that are told of run through all layers. */
+typedef void gem_tap_fn(void *user, const struct gem_row *row, uint32_t layer, const float *x);
+/* Logits of a wanted row, in the order of rows. finite: neither the state nor the logits hold NaN or infinity. */
+typedef void gem_rows_fn(void *user, const struct gem_row *row, const float *logits, bool finite);
+
+/* Memory of one thread. */
+struct gem_thread_scratch {
+    float *scores; /* [group, GEM_SPAN] */
+    float *part;   /* [group, head_dim] */
+    float *tile;   /* [GEM_TILE, widest row]: decoded weights of the exact tier, and other rows */
+};
+
+/* Keys are taken in spans that begin at multiples of this position, so that the order of sums is a function of the
+ * position alone; and exact weights are decoded this many rows at a time. */
+enum { GEM_SPAN = 1024, GEM_TILE = 16, GEM_HEAD_ROWS = 8 };
+
+struct gem_forward {
+    const struct gem_hparams *h;
+    const struct gem_weights *w;
+    const struct gem_kernels *kern;
+    struct gem_pool *pool;
+    bool exact;
+    uint32_t max_rows;
+
+    struct gem_arena arena;
+    struct gem_row *rows; /* [max_rows] */
+    uint32_t n_rows;
+    float *x, *norm, *out;  /* [max_rows, hidden] residual stream, its norm, a branch's result */
+    float *q, *k, *v, *att; /* [max_rows, heads * head_dim] */
+    float *gate, *up;       /* [max_rows, ffn] */
+    float *ple, *ple_gate;  /* [max_rows, n_layers * ple], [max_rows, ple] */
+    float *cos[2], *sin[2]; /* [max_rows, n_rot] of local and global layers */
+    float *logits;          /* [GEM_HEAD_ROWS, vocab] */
+    bool wide;              /* int8 activations come in pairs; see struct gem_act */
+    uint8_t *act;           /* [max_rows or twice that, widest] int8 activations */
+    struct gem_thread_scratch *threads;
+    struct gem_expert_scratch {
+        float *probs;                 /* [max_rows, n_experts] */
+        uint32_t *chosen;             /* [max_rows, used] expert of each slot */
+        float *weight;                /* [max_rows, used] */
+        uint32_t *order;              /* [max_rows * used] slots sorted by expert */
+        uint32_t *start;              /* [n_experts + 1] */
+        float *in, *gate_up, *result; /* [max_rows * used, hidden | 2 ffn | hidden] */
+        uint8_t *act;                 /* int8 rows gathered for one expert */
+    } experts;
+};
+
+uint64_t gem_forward_bytes(const struct gem_hparams *h, uint32_t max_rows, unsigned n_threads);
+gem_status gem_forward_open(struct gem_forward *f, const struct gem_hparams *h, const struct gem_weights *w,
+                            const struct gem_kernels *kern, struct gem_pool *pool, bool exact, uint32_t max_rows,
+                            gem_error *err);
+void gem_forward_close(struct gem_forward *f);
+
+/* Computes f->rows[0 .. n_rows): writes their keys and values, then logits of the wanted ones. */
+void gem_forward_run(struct gem_forward *f, gem_tap_fn *tap, gem_rows_fn *on_row, void *user);
+
+/* ---- parts of a layer, each on f->n_rows rows ------------------------------------------------------------ */
+
+/* The input of matrix products: m rows of k floats, and their int8 form once a packed matrix has asked for it.
+ * wide: two int8 rows for each, the second holding what the first left over, so that activations have 16 bits. Mixtures
+ * of experts need it: with 8 bits a token's set of experts often differs from the exact one (docs/performance.md),
+ * which changes the whole row. Decoding costs the same bytes; only large prefills pay. */
+struct gem_act {
+    const float *x;
+    size_t ldx;
+    uint32_t m, k;
+    uint8_t *q8;
+    bool wide, quantized;
+};
+struct gem_act gem_act_of(struct gem_forward *f, const float *x, size_t ldx, uint32_t m, uint32_t k);
+/* y [m, ldy] = M x */
+void gem_linear(struct gem_forward *f, float *y, size_t ldy, const struct gem_matrix *mat, struct gem_act *act);
+
+/* out = rms_norm(in, w) by rows of n; in place when out is in. */
+void gem_norm_rows(struct gem_forward *f, float *out, const float *in, const float *w, size_t n);
+/* x += rms_norm(f->out, w): how every branch joins the residual stream. */
+void gem_join_branch(struct gem_forward *f, const float *w);
+
+void gem_rope_rows(struct gem_forward *f);                 /* tables of the rows' positions */
+void gem_store_kv(struct gem_forward *f, uint32_t layer);  /* norm -> keys and values in the caches */
+void gem_attention(struct gem_forward *f, uint32_t layer); /* norm -> out */
+void gem_feed_forward(struct gem_forward *f, const struct gem_matrix *gate, const struct gem_matrix *up,
+                      const struct gem_matrix *down);          /* norm -> out */
+void gem_experts_layer(struct gem_forward *f, uint32_t layer); /* x -> out: both branches, before the last norm */
+void gem_ple_rows(struct gem_forward *f);                      /* x -> ple, once per pass (spec 2.2) */
+void gem_ple_layer(struct gem_forward *f, uint32_t layer);     /* x += ... */
+void gem_head(struct gem_forward *f, gem_rows_fn *on_row, void *user); /* x -> logits of all rows */
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Matrix products, split over threads by rows of the matrix: every output is computed whole by one thread, by a kernel
+ * whose order of sums is a function of the row's length alone. */
+#include "model/forward.h"
+
+struct gem_act gem_act_of(struct gem_forward *f, const float *x, size_t ldx, uint32_t m, uint32_t k)
+{
+    return (struct gem_act){.x = x, .ldx = ldx, .m = m, .k = k, .q8 = f->act, .wide = f->wide};
+}
+
+struct job {
+    const struct gem_forward *f;
+    const struct gem_matrix *mat;
+    const struct gem_act *act;
+    float *y;
+    size_t ldy;
+};
+
+/* What an int8 row left over of x. */
+static void residual(float *out, const float *x, const uint8_t *q8, size_t k)
+{
+    const float *scale = gem_act_scale(q8, k);
+    const int8_t *q = (const int8_t *)q8;
+
+    for (size_t b = 0; b < k / GEM_ACT_BLOCK; b++)
+        for (size_t i = b * GEM_ACT_BLOCK; i < (b + 1) * GEM_ACT_BLOCK; i++) out[i] = x[i] - scale[b] * (float)q[i];
+}
+
+static void quantize_rows(void *context, size_t begin, size_t end, unsigned thread)
+{
+    const struct job *j = context;
+    const struct gem_act *a = j->act;
+    const size_t bytes = gem_act_bytes(a->k);
+    float *left = j->f->threads[thread].tile;
+
+    for (size_t i = begin; i < end; i++) {
+        const float *x = a->x + i * a->ldx;
+        uint8_t *q8 = a->q8 + (a->wide ? 2 * i : i) * bytes;
+
+        j->f->kern->quantize(q8, x, a->k);
+        if (!a->wide) continue;
+        residual(left, x, q8, a->k);
+        j->f->kern->quantize(q8 + bytes, left, a->k);
+    }
+}
+
+/* Activation rows of one block stay in the second-level cache while panels pass by. */
+enum { ACT_BLOCK_ROWS = 64 };
+
+/* Items are panels. */
+static void packed_panels(void *context, size_t begin, size_t end, unsigned thread)
+{
+    const struct job *j = context;
+    const struct gem_matrix *mat = j->mat;
+    const uint32_t k = mat->cols;
+    const size_t first = begin * GEM_PANEL;
+    const size_t n_rows = mat->rows - first < (end - begin) * GEM_PANEL ? mat->rows - first : (end - begin) * GEM_PANEL;
+    const uint8_t *panels = mat->panels + begin * gem_panel_bytes(mat->kind, k);
+
+    (void)thread;
+    for (uint32_t at = 0; at < j->act->m; at += ACT_BLOCK_ROWS) {
+        const uint32_t left = j->act->m - at, m = left < ACT_BLOCK_ROWS ? left : ACT_BLOCK_ROWS;
+        j->f->kern->gemm_packed[mat->kind](panels, end - begin, n_rows, j->act->q8 + at * gem_act_bytes(k), m,
+                                           j->y + at * j->ldy + first, j->ldy, k);
+    }
+}
+
+/* The same with pairs of int8 rows, whose products are added. */
+static void packed_panels_wide(void *context, size_t begin, size_t end, unsigned thread)
+{
+    const struct job *j = context;
+    const struct gem_matrix *mat = j->mat;
+    const uint32_t k = mat->cols;
+    float pairs[ACT_BLOCK_ROWS][GEM_PANEL];
+
+    (void)thread;
+    for (uint32_t at = 0; at < j->act->m; at += ACT_BLOCK_ROWS / 2) {
+        const uint32_t left = j->act->m - at, m = left < ACT_BLOCK_ROWS / 2 ? left : ACT_BLOCK_ROWS / 2;
+
+        for (size_t p = begin; p < end; p++) {
+            const size_t first = p * GEM_PANEL, rest = mat->rows - first, n = rest < GEM_PANEL ? rest : GEM_PANEL;
+
+            j->f->kern->gemm_packed[mat->kind](mat->panels + p * gem_panel_bytes(mat->kind, k), 1, n,
+                                               j->act->q8 + 2 * at * gem_act_bytes(k), 2 * m, pairs[0], GEM_PANEL, k);
+            for (uint32_t r = 0; r < m; r++)
+                for (size_t i = 0; i < n; i++)
+                    j->y[(at + r) * j->ldy + first + i] = pairs[2 * r][i] + pairs[2 * r + 1][i];
+        }
+    }
+}
+
+static gem_gemm_fn *float_gemm(const struct gem_kernels *kern, enum gem_type type)
+{
+    return type == GEM_F32    ? kern->gemm_f32
+           : type == GEM_F16  ? kern->gemm_f16
+           : type == GEM_BF16 ? kern->gemm_bf16
+                              : NULL;
+}
+
+/* Items are tiles of GEM_TILE rows. */
+static void float_tiles(void *context, size_t begin, size_t end, unsigned thread)
+{
+    const struct job *j = context;
+    const struct gem_matrix *mat = j->mat;
+    const struct gem_act *a = j->act;
+    gem_gemm_fn *gemm = float_gemm(j->f->kern, mat->type);
+    float *tile = j->f->threads[thread].tile;
+
+    for (size_t i = begin; i < end; i++) {
+        const size_t first = i * GEM_TILE, left = mat->rows - first, n = left < GEM_TILE ? left : GEM_TILE;
+        const void *w = mat->data + first * mat->row_bytes;
+
+        if (!gemm) { /* exact products with a quantised matrix: decode, then multiply in float32 */
+            for (size_t r = 0; r < n; r++) gem_matrix_row(mat, (uint32_t)(first + r), tile + r * mat->cols);
+            w = tile;
+        }
+        (gemm ? gemm : j->f->kern->gemm_f32)(w, mat->cols, a->x, a->ldx, j->y + first, j->ldy, n, a->m, mat->cols);
+    }
+}
+
+/* About eight pieces a thread: even shares, few trips to the shared counter. */
+static size_t grain(const struct gem_forward *f, size_t n)
+{
+    const size_t g = n / ((size_t)gem_pool_threads(f->pool) * 8);
+
+    return g ? g : 1;
+}
+
+void gem_linear(struct gem_forward *f, float *y, size_t ldy, const struct gem_matrix *mat, struct gem_act *act)
+{
+    struct job job = {.f = f, .mat = mat, .act = act, .y = y, .ldy = ldy};
+    const size_t n = ((size_t)mat->rows + GEM_PANEL - 1) / GEM_PANEL;
+
+    _Static_assert((int)GEM_PANEL == (int)GEM_TILE, "one count of items serves both");
+    if (!mat->panels) {
+        gem_pool_run(f->pool, n, grain(f, n), float_tiles, &job);
+        return;
+    }
+    if (!act->quantized) gem_pool_run(f->pool, act->m, 1, quantize_rows, &job);
+    act->quantized = true;
+    gem_pool_run(f->pool, n, grain(f, n), act->wide ? packed_panels_wide : packed_panels, &job);
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * src/model/weights.h - tensors bound by name to a typed structure. A tensor that is missing, misshapen or unknown is
+ * refused by name. Names: spec/text-model.md 4.1 and 4.4, docs/gemma3.md. */
+#ifndef GEM_MODEL_WEIGHTS_H
+#define GEM_MODEL_WEIGHTS_H
+
+#include "base/memory.h"
+#include "base/threads.h"
+#include "kernels/kernels.h"
+#include "model/hparams.h"
+
+/* y = M x, M [rows, cols]. `data` is the mapped tensor; `panels` the packed copy that the fast tier multiplies
+ * with, or NULL: then the products run on `data` with float32 activations. A zero type with NULL data: absent. */
+struct gem_matrix {
+    enum gem_type type;
+    uint32_t rows, cols;
+    const uint8_t *data;
+    uint64_t row_bytes;
+    enum gem_pack_kind kind;
+    const uint8_t *panels;
+};
+
+/* `count` matrices of one shape, one after the other: the experts. */
+struct gem_matrix_stack {
+    struct gem_matrix first;
+    uint32_t count;
+    uint64_t data_stride, panel_stride; /* bytes from one to the next */
+};
+
+struct gem_experts {
+    struct gem_matrix router;                                /* [n_experts, hidden] */
+    const float *router_scale;                               /* [hidden] */
+    const float *expert_scale;                               /* [n_experts] */
+    const float *norm, *post_norm_dense, *post_norm_experts; /* [hidden] */
+    struct gem_matrix_stack gate_up;  /* [2 * ffn_expert, hidden] each, gate rows first; absent when split */
+    struct gem_matrix_stack gate, up; /* [ffn_expert, hidden] each, when the file has them apart */
+    struct gem_matrix_stack down;     /* [hidden, ffn_expert] each */
+};
+
+struct gem_layer {
+    const float *attn_norm, *post_attn_norm, *ffn_norm, *post_ffn_norm; /* [hidden] */
+    const float *q_norm;                                                /* [head_dim]; the query scale is folded in */
+    const float *k_norm;                                                /* [head_dim]; layers that own a cache */
+    struct gem_matrix q, k, v, o;
+    struct gem_matrix gate, up, down;
+    struct gem_matrix ple_gate, ple_proj; /* [ple, hidden], [hidden, ple] */
+    const float *ple_norm;                /* [hidden] */
+    float scale;                          /* of the whole residual stream; 1 where the family has none */
+    struct gem_experts experts;
+};
+
+struct gem_weights {
+    struct gem_matrix table;     /* [vocab, hidden] token embeddings */
+    struct gem_matrix head;      /* the same matrix when tied */
+    const float *norm;           /* [hidden] */
+    struct gem_matrix ple_table; /* [vocab, n_layers * ple] */
+    struct gem_matrix ple_proj;  /* [n_layers * ple, hidden] */
+    const float *ple_norm;       /* [ple] */
+    struct gem_layer *layers;    /* [n_layers] */
+
+    float *vectors;  /* storage of all norms and scales, float32 */
+    uint8_t *packed; /* storage of all panels */
+    uint64_t mapped_bytes, packed_bytes;
+    uint64_t n_parameters, n_parameters_active;
+};
+
+enum gem_role { GEM_ROLE_UNKNOWN, GEM_ROLE_TEXT, GEM_ROLE_DEAD, GEM_ROLE_VISION, GEM_ROLE_AUDIO };
+
+/* Binds the tensors of `a`. roles [a->n_tensors] receives what each tensor is for. */
+gem_status gem_weights_bind(struct gem_weights *w, const struct gem_hparams *h, const struct gem_archive *a,
+                            enum gem_role *roles, gem_error *err);
+/* Packs every quantised matrix for the fast tier; `a` stays mapped for table rows. */
+gem_status gem_weights_pack(struct gem_weights *w, const struct gem_hparams *h, struct gem_pool *pool,
+                            gem_progress_fn *progress, void *user, gem_error *err);
+void gem_weights_close(struct gem_weights *w);
+
+/* Matrix i of a stack. */
+struct gem_matrix gem_matrix_at(const struct gem_matrix_stack *s, uint32_t i);
+/* out [cols] = row of the matrix, decoded. */
+void gem_matrix_row(const struct gem_matrix *m, uint32_t row, float *out);
+
+/* Looks for a tensor that holds NaN or infinity and names it: slow, for the message after a computation went
+ * wrong. GEM_E_NONFINITE always. */
+gem_status gem_weights_blame(const struct gem_archive *a, const enum gem_role *roles, gem_error *err);
+
+#endif
