@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * apps/cli/bench.c - gemmule bench: how fast a model runs here. Token ids are random but always the same, so no
+ * tokenizer is needed and two builds do the same work. */
+#include "bench.h"
+#include "commands.h"
+#include "engine.h"
+#include "input.h"
+#include "terminal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+struct args {
+    struct gem_cli_common common;
+    const char *model;
+    uint32_t n_prompt, n_gen, repetitions;
+    bool json, no_warmup;
+    struct gem_cli_engine_args engine;
+};
+
+static const struct gem_cli_option options[] = {
+    {.name = "prompt",
+     .letter = 'p',
+     .kind = GEM_CLI_U32,
+     .offset = offsetof(struct args, n_prompt),
+     .min = 1,
+     .max = 1 << 20,
+     .value = "N",
+     .fallback = "512",
+     .help = "tokens of the prompt"},
+    {.name = "generate",
+     .letter = 'n',
+     .kind = GEM_CLI_U32,
+     .offset = offsetof(struct args, n_gen),
+     .max = 1 << 20,
+     .value = "N",
+     .fallback = "64",
+     .help = "tokens generated after the first"},
+    {.name = "repetitions",
+     .letter = 'r',
+     .kind = GEM_CLI_U32,
+     .offset = offsetof(struct args, repetitions),
+     .min = 1,
+     .max = GEM_CLI_BENCH_MAX,
+     .value = "N",
+     .fallback = "5",
+     .help = "how often it is measured"},
+    {.name = "no-warmup",
+     .kind = GEM_CLI_FLAG,
+     .offset = offsetof(struct args, no_warmup),
+     .help = "do not run it once beforehand, so that the first measurement pays for cold caches"},
+    {.name = "json",
+     .kind = GEM_CLI_FLAG,
+     .offset = offsetof(struct args, json),
+     .help = "the result as a JSON object"},
+};
+
+/* Knuth's MMIX generator: good enough to be arbitrary, and the same everywhere. */
+static uint32_t next_random(uint64_t *state)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(*state >> 33);
+}
+
+/* Another prompt each time, different from its first token on, so that the session can keep nothing. */
+static void fill_prompt(int32_t *tokens, uint32_t n, uint32_t vocab, uint32_t round)
+{
+    uint64_t state = round;
+
+    for (uint32_t i = 0; i < n; i++) tokens[i] = (int32_t)(next_random(&state) % vocab);
+    tokens[0] = (int32_t)(round % vocab);
+}
+
+static bool on_token(void *user, int32_t token)
+{
+    (void)user, (void)token;
+    return !gem_cli_interrupted();
+}
+
+/* One round of prompt and generation; its speed goes to *sample. */
+static int measure(const struct args *args, struct gem_cli_engine *engine, int32_t *tokens, uint32_t round,
+                   struct gem_cli_sample *sample)
+{
+    const gem_sampling greedy = {0};
+    const gem_generate_options how = {
+        .sampling = &greedy,
+        .max_tokens = (size_t)args->n_gen + 1,
+        .ignore_stop = true,
+        .progress = gem_cli_progress,
+    };
+    gem_generate_stats stats;
+    gem_error err;
+
+    fill_prompt(tokens, args->n_prompt, gem_model_get_info(engine->model)->vocab, round);
+    if (gem_generate(engine->session, tokens, args->n_prompt, &how, on_token, NULL, &stats, &err))
+        return gem_cli_fail(&err);
+    if (gem_cli_interrupted()) return gem_cli_interrupt_code();
+    if (stats.n_kept || stats.n_generated != how.max_tokens) {
+        gem_cli_error("internal error: %zu tokens were kept and %zu generated", stats.n_kept, stats.n_generated);
+        return GEM_CLI_EXIT_FAILED;
+    }
+    sample->first_token_seconds = stats.prompt_seconds;
+    sample->prompt_rate = args->n_prompt / stats.prompt_seconds;
+    sample->generate_rate = args->n_gen ? args->n_gen / stats.generate_seconds : 0;
+    return 0;
+}
+
+static uint64_t peak_resident_bytes(void)
+{
+    struct rusage usage;
+
+    return getrusage(RUSAGE_SELF, &usage) ? 0 : (uint64_t)usage.ru_maxrss * 1024; /* Linux counts KiB */
+}
+
+static int measure_all(const struct args *args, struct gem_cli_engine *engine, struct gem_cli_bench *bench)
+{
+    int32_t *tokens = malloc(args->n_prompt * sizeof *tokens);
+    int code = tokens ? 0 : gem_cli_out_of_memory();
+
+    if (!code && !args->no_warmup) code = measure(args, engine, tokens, 0, &bench->samples[0]);
+    for (uint32_t i = 0; i < args->repetitions && !code; i++) {
+        gem_cli_progress_line("repetition %u of %u", i + 1, args->repetitions);
+        code = measure(args, engine, tokens, i + 1, &bench->samples[i]);
+    }
+    gem_cli_progress_end();
+    bench->peak_bytes = peak_resident_bytes();
+    free(tokens);
+    return code;
+}
+
+static int run(const void *arguments)
+{
+    const struct args *args = arguments;
+    struct gem_cli_engine engine = {0};
+    struct gem_cli_bench bench = {
+        .path = args->model,
+        .threads = args->engine.threads,
+        .n_prompt = args->n_prompt,
+        .n_gen = args->n_gen,
+        .n_samples = args->repetitions,
+    };
+    int code = gem_cli_model_open(&engine, args->model, &args->engine);
+
+    if (code) goto done;
+    bench.info = gem_model_get_info(engine.model);
+    bench.open_seconds = engine.open_seconds;
+    if ((code = gem_cli_session_open(&engine, &args->engine, args->n_prompt + args->n_gen + 1))) goto done;
+    if ((code = measure_all(args, &engine, &bench))) goto done;
+    code = args->json ? gem_cli_bench_json(&bench) : gem_cli_bench_text(&bench);
+done:
+    gem_cli_engine_close(&engine);
+    return code;
+}
+
+static const char *const examples[] = {"gemmule bench -p 512 -n 64 -r 5 --json MODEL", NULL};
+
+const struct gem_cli_command gem_cli_bench = {
+    .name = "bench",
+    .summary = "how fast a model runs on this machine",
+    .details =
+        "Each repetition computes a new prompt of random but always the same token ids, and then generates; stop "
+        "tokens do not end it. Shown are the median and the range of tokens per second, the time to the first "
+        "token, the time to open the model and the peak of resident memory. JSON has every sample.",
+    .examples = examples,
+    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model), "a GGUF file or a Hugging Face folder"}},
+    .n_operands = 1,
+    .groups = {GEM_CLI_GROUP("Options", options, 0),
+               GEM_CLI_GROUP("Computing", gem_cli_fast_options, offsetof(struct args, engine)), GEM_CLI_COMMON_GROUP},
+    .n_groups = 3,
+    .args_size = sizeof(struct args),
+    .run = run,
+};

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * apps/cli/bench.h - what gemmule bench measured, for its two ways of showing it. */
+#ifndef GEM_CLI_BENCH_H
+#define GEM_CLI_BENCH_H
+
+#include <gemmule.h>
+
+enum { GEM_CLI_BENCH_MAX = 1000 };
+
+struct gem_cli_sample {
+    double prompt_rate, generate_rate; /* tokens per second; 0: not measured */
+    double first_token_seconds;
+};
+
+struct gem_cli_bench {
+    const char *path;
+    const gem_model_info *info;
+    uint32_t threads; /* as asked for; 0: one per physical core */
+    uint32_t n_prompt, n_gen, n_samples;
+    double open_seconds;
+    uint64_t peak_bytes;
+    struct gem_cli_sample samples[GEM_CLI_BENCH_MAX];
+};
+
+/* 0 or an exit code. */
+int gem_cli_bench_text(const struct gem_cli_bench *bench);
+int gem_cli_bench_json(const struct gem_cli_bench *bench);
+
+#endif
