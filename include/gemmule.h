@@ -81,7 +81,7 @@ typedef struct gem_engine gem_engine;
 typedef struct gem_session gem_session;
 
 typedef enum gem_precision {
-    GEM_PRECISION_FAST = 0, /* int8 activations where weights are quantised, bfloat16 cache */
+    GEM_PRECISION_FAST = 0, /* int8 activations where weights are quantised, 16-bit cache */
     GEM_PRECISION_EXACT = 1 /* float32 activations and cache: the definition */
 } gem_precision;
 

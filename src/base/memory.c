@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 void *gem_calloc(size_t n, size_t size, const char *what, gem_error *err)
 {
@@ -15,13 +16,21 @@ void *gem_calloc(size_t n, size_t size, const char *what, gem_error *err)
     return p;
 }
 
+/* Large blocks lie on huge pages where the system has them: streaming packed weights from 4 KiB pages spends a quarter
+ * of the bandwidth on address translation (docs/performance.md). */
+enum { HUGE_PAGE = 2 << 20 };
+
 void *gem_alloc_aligned(uint64_t n_bytes, const char *what, gem_error *err)
 {
-    const uint64_t rounded = gem_align_up(n_bytes ? n_bytes : 1);
+    const uint64_t align = n_bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : GEM_ALIGN;
+    const uint64_t rounded = (n_bytes + align - (n_bytes > 0)) / align * align;
     void *p = NULL;
 
-    if (rounded >= n_bytes && rounded <= PTRDIFF_MAX) p = aligned_alloc(GEM_ALIGN, (size_t)rounded);
+    if (rounded >= n_bytes && rounded <= PTRDIFF_MAX) p = aligned_alloc((size_t)align, (size_t)rounded);
     if (!p) gem_fail_nomem(err, n_bytes, what);
+#if defined(MADV_HUGEPAGE)
+    if (p && align == HUGE_PAGE) (void)madvise(p, (size_t)rounded, MADV_HUGEPAGE); /* only advice */
+#endif
     return p;
 }
 

@@ -111,6 +111,17 @@ out:
     return st;
 }
 
+/* A GGUF file has no key for them: found by name (spec/tokenizer-and-chat.md 1.3). */
+static void find_placeholders(struct gem_model *m)
+{
+    static const char *const names[] = {"<|image|>", "<|video|>", "<|audio|>"};
+    const int32_t pad = m->tokenizer ? gem_tokenizer_find(m->tokenizer, "<pad>", 5) : -1;
+
+    for (size_t i = 0; m->tokenizer && m->h.family == GEM_FAMILY_GEMMA4 && i < 3; i++)
+        m->h.placeholders[i] = gem_tokenizer_find(m->tokenizer, names[i], strlen(names[i]));
+    if (pad >= 0 && (uint32_t)pad < m->h.vocab) m->h.pad = pad;
+}
+
 static gem_status open_gguf(struct gem_model *m, const char *path, gem_error *err)
 {
     gem_status st;
@@ -118,6 +129,7 @@ static gem_status open_gguf(struct gem_model *m, const char *path, gem_error *er
     if ((st = gem_gguf_open(&m->archive, path, err))) return st;
     if ((st = gem_hparams_from_gguf(&m->h, &m->archive, err))) return st;
     if ((st = gem_tokenizer_from_gguf(&m->tokenizer, &m->archive, err))) return st;
+    find_placeholders(m);
     return gem_recommend_from_gguf(m, err);
 }
 

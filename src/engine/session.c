@@ -14,10 +14,11 @@ static unsigned threads_of(const gem_engine_options *o)
     return o && o->n_threads ? o->n_threads : gem_physical_cores();
 }
 
-/* Bytes of a cache element in this model's tier. */
-static uint32_t element_of(const struct gem_model *m)
+/* Mixtures of experts keep float32 in both tiers, for the reason that gem_act gives: with 16 bits, sets of experts
+ * still differ from the exact ones now and then (docs/performance.md has the numbers). */
+static enum gem_type cache_type(const struct gem_model *m)
 {
-    return m->info.precision == GEM_PRECISION_EXACT ? sizeof(float) : sizeof(uint16_t);
+    return m->info.precision == GEM_PRECISION_EXACT || m->h.n_experts > 0 ? GEM_F32 : GEM_BF16;
 }
 
 static uint64_t pool_bytes(uint64_t n) { return n * 256; /* threads' bookkeeping; their stacks are the system's */ }
@@ -75,7 +76,7 @@ static uint32_t slack_of(const gem_session_options *o) { return o && o->local_sl
 
 static uint64_t bytes_for(const struct gem_model *m, uint32_t context, uint32_t slack, uint32_t chunk)
 {
-    return gem_cache_bytes(&m->h, element_of(m), context, gem_cache_local_cap(&m->h, context, slack, chunk)) +
+    return gem_cache_bytes(&m->h, cache_type(m), context, gem_cache_local_cap(&m->h, context, slack, chunk)) +
            2 * gem_align_up((uint64_t)context * sizeof(int32_t)) + gem_align_up((uint64_t)m->h.vocab * sizeof(float)) +
            sizeof(struct gem_session);
 }
@@ -129,7 +130,7 @@ gem_status gem_session_open(gem_session **out, gem_engine *e, const gem_session_
     if (!(s->tokens = gem_calloc(context, sizeof *s->tokens, "a session's tokens", err))) goto fail;
     if (!(s->sequence = gem_calloc(context, sizeof *s->sequence, "a session's tokens", err))) goto fail;
     if (!(s->logits = gem_alloc_aligned((uint64_t)m->h.vocab * sizeof(float), "logits", err))) goto fail;
-    if ((st = gem_cache_open(&s->cache, &m->h, element_of(m), context,
+    if ((st = gem_cache_open(&s->cache, &m->h, cache_type(m), context,
                              gem_cache_local_cap(&m->h, context, slack, e->chunk), err)))
         goto fail;
     *out = s;

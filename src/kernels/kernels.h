@@ -90,18 +90,20 @@ static inline size_t gem_act_bytes(size_t k)
     return (n + 63) & ~(size_t)63;
 }
 static inline const float *gem_act_scale(const void *row, size_t k) { return (const float *)((const char *)row + k); }
-static inline const int32_t *gem_act_sum(const void *row, size_t k) { return (const int32_t *)((const char *)row + k + k / 32 * 4); }
+static inline const int32_t *gem_act_sum(const void *row, size_t k)
+{
+    return (const int32_t *)((const char *)row + k + k / 32 * 4);
+}
 
 typedef void gem_quantize_fn(void *act, const float *x, size_t k);
 
-/* y[j * ldy + i] for the rows i of n_panels consecutive panels (row 0 of the first panel is i = 0; rows at or past n_rows
- * are not written) and the activations j < m, which lie gem_act_bytes(k) apart:
- *   sum over groups g of  scale_g * xscale * (sum code * q)  -  min_g * xscale * (sum q)
- * Integer sums are exact. Each output is one float32 accumulator acc, which takes blocks of 32 in order of k:
- *   min implied   acc = fma(scale * xscale, sum code * q - implied * sum q, acc), the second factor an exact integer
- *   otherwise     t = 0; per group t = fma(-min, sum q, t), t = fma(scale, sum code * q, t); acc = fma(xscale, t, acc)
- * Bound to the definition (double): (8 + k / 16) * FLT_EPSILON * sum over groups of |terms|, where the two terms of an
- * implied min count as one. */
+/* y[j * ldy + i] for the rows i of n_panels consecutive panels (row 0 of the first panel is i = 0; rows at or past
+ * n_rows are not written) and the activations j < m, which lie gem_act_bytes(k) apart: sum over groups g of  scale_g *
+ * xscale * (sum code * q)  -  min_g * xscale * (sum q) Integer sums are exact. Each output is one float32 accumulator
+ * acc, which takes blocks of 32 in order of k: min implied   acc = fma(scale * xscale, sum code * q - implied * sum q,
+ * acc), the second factor an exact integer otherwise     t = 0; per group t = fma(-min, sum q, t), t = fma(scale, sum
+ * code * q, t); acc = fma(xscale, t, acc) Bound to the definition (double): (8 + k / 16) * FLT_EPSILON * sum over
+ * groups of |terms|, where the two terms of an implied min count as one. */
 typedef void gem_gemm_packed_fn(const uint8_t *panels, size_t n_panels, size_t n_rows, const void *act, size_t m,
                                 float *y, size_t ldy, size_t k);
 

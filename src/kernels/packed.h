@@ -44,11 +44,16 @@ static inline struct gem_act_factor gem_act_factor(uint32_t max_bits)
 
 /* ---- what the tiles of all instruction sets have in common ---------------------------------------------------- */
 
+#if defined(GEM_SIMDE) /* portable vectors are long code: inlined and unrolled, one file takes minutes to compile */
+#define GEM_INLINE static inline __attribute__((unused))
+#define GEM_UNROLL
+#define GEM_ROLLED
+#elif defined(__clang__)
 #define GEM_INLINE static inline __attribute__((always_inline, unused))
-#if defined(__clang__)
 #define GEM_UNROLL _Pragma("clang loop unroll(full)")
 #define GEM_ROLLED _Pragma("clang loop unroll(disable)")
 #else
+#define GEM_INLINE static inline __attribute__((always_inline, unused))
 #define GEM_UNROLL _Pragma("GCC unroll 16")
 #define GEM_ROLLED _Pragma("GCC unroll 1")
 #endif

@@ -3,12 +3,21 @@
 #include "kernels/kernels.h"
 
 #if defined(__x86_64__)
+#include <cpuid.h>
+
+/* clang 14's __builtin_cpu_supports does not know F16C. */
+static bool has_f16c(void)
+{
+    unsigned a, b, c = 0, d;
+
+    return __get_cpuid(1, &a, &b, &c, &d) && (c >> 29 & 1);
+}
+
 unsigned gem_cpu_flags(void)
 {
     unsigned flags = 0;
 
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
-        flags |= GEM_CPU_AVX2;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c()) flags |= GEM_CPU_AVX2;
     if (flags && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vnni"))
@@ -17,10 +26,7 @@ unsigned gem_cpu_flags(void)
     return flags;
 }
 #else
-unsigned gem_cpu_flags(void)
-{
-    return 0;
-}
+unsigned gem_cpu_flags(void) { return 0; }
 #endif
 
 void gem_kernels_init(struct gem_kernels *k, unsigned cpu)

@@ -57,7 +57,7 @@ static void rotate(const struct gem_forward *f, uint32_t layer, size_t row, floa
 static void store(const struct gem_forward *f, const struct gem_cache *c, uint8_t *base, size_t at, const float *x,
                   size_t n)
 {
-    if (c->element == sizeof(float))
+    if (c->type == GEM_F32)
         memcpy((float *)base + at, x, n * sizeof(float));
     else
         f->kern->to_bf16((uint16_t *)base + at, x, n);
@@ -116,26 +116,28 @@ struct query {
 /* Scores of positions [a, b), which may wrap around the ring once. */
 static void score_span(const struct query *q, uint32_t a, uint32_t b, float *s)
 {
-    gem_score_fn *score = q->cache->element == sizeof(float) ? q->f->kern->score_f32 : q->f->kern->score_bf16;
+    gem_score_fn *score = q->cache->type == GEM_F32 ? q->f->kern->score_f32 : q->f->kern->score_bf16;
+    const size_t bytes = gem_row_bytes(q->cache->type, 1);
 
     for (uint32_t p = a, n; p < b; p += n) {
         const uint32_t run = q->layer->cap - p % q->layer->cap;
         n = b - p < run ? b - p : run;
-        score(q->q, q->d, q->layer->k + gem_cache_at(q->layer, q->kv, p) * q->cache->element, q->d, s + (p - a),
-              GEM_SPAN, q->group, n, q->d);
+        score(q->q, q->d, q->layer->k + gem_cache_at(q->layer, q->kv, p) * bytes, q->d, s + (p - a), GEM_SPAN, q->group,
+              n, q->d);
     }
 }
 
 static void value_span(const struct query *q, uint32_t a, uint32_t b, const float *s, float *out)
 {
-    gem_value_fn *value = q->cache->element == sizeof(float) ? q->f->kern->value_f32 : q->f->kern->value_bf16;
+    gem_value_fn *value = q->cache->type == GEM_F32 ? q->f->kern->value_f32 : q->f->kern->value_bf16;
+    const size_t bytes = gem_row_bytes(q->cache->type, 1);
 
     memset(out, 0, (size_t)q->group * q->d * sizeof *out);
     for (uint32_t p = a, n; p < b; p += n) {
         const uint32_t run = q->layer->cap - p % q->layer->cap;
         n = b - p < run ? b - p : run;
-        value(s + (p - a), GEM_SPAN, q->layer->v + gem_cache_at(q->layer, q->kv, p) * q->cache->element, q->d, out,
-              q->d, q->group, n, q->d);
+        value(s + (p - a), GEM_SPAN, q->layer->v + gem_cache_at(q->layer, q->kv, p) * bytes, q->d, out, q->d, q->group,
+              n, q->d);
     }
 }
 

@@ -15,32 +15,32 @@ static uint32_t layer_cap(const struct gem_hparams *h, uint32_t i, uint32_t cont
     return h->layers[i].global ? context : local_cap;
 }
 
-static uint64_t layer_bytes(const struct gem_hparams *h, uint32_t i, uint32_t element, uint32_t cap)
+static uint64_t layer_bytes(const struct gem_hparams *h, uint32_t i, enum gem_type type, uint32_t cap)
 {
-    return gem_align_up((uint64_t)h->layers[i].n_kv_heads * cap * h->layers[i].head_dim * element);
+    return gem_align_up((uint64_t)h->layers[i].n_kv_heads * cap * h->layers[i].head_dim * gem_row_bytes(type, 1));
 }
 
-uint64_t gem_cache_bytes(const struct gem_hparams *h, uint32_t element, uint32_t context, uint32_t local_cap)
+uint64_t gem_cache_bytes(const struct gem_hparams *h, enum gem_type type, uint32_t context, uint32_t local_cap)
 {
     uint64_t n = gem_align_up(h->n_own * sizeof(struct gem_cache_layer));
 
-    for (uint32_t i = 0; i < h->n_own; i++) n += 2 * layer_bytes(h, i, element, layer_cap(h, i, context, local_cap));
+    for (uint32_t i = 0; i < h->n_own; i++) n += 2 * layer_bytes(h, i, type, layer_cap(h, i, context, local_cap));
     return n;
 }
 
-gem_status gem_cache_open(struct gem_cache *c, const struct gem_hparams *h, uint32_t element, uint32_t context,
+gem_status gem_cache_open(struct gem_cache *c, const struct gem_hparams *h, enum gem_type type, uint32_t context,
                           uint32_t local_cap, gem_error *err)
 {
     gem_status st;
 
-    *c = (struct gem_cache){.element = element, .context = context, .local_cap = local_cap, .window = h->window};
-    if ((st = gem_arena_open(&c->arena, gem_cache_bytes(h, element, context, local_cap), "a session's cache", err)))
+    *c = (struct gem_cache){.type = type, .context = context, .local_cap = local_cap, .window = h->window};
+    if ((st = gem_arena_open(&c->arena, gem_cache_bytes(h, type, context, local_cap), "a session's cache", err)))
         return st;
     memset(c->arena.base, 0, c->arena.cap); /* takes the pages now: a later step must not fail for want of memory */
     c->layers = gem_arena_take(&c->arena, h->n_own * sizeof *c->layers);
     for (uint32_t i = 0; i < h->n_own; i++) {
         const uint32_t cap = layer_cap(h, i, context, local_cap);
-        const size_t bytes = (size_t)layer_bytes(h, i, element, cap);
+        const size_t bytes = (size_t)layer_bytes(h, i, type, cap);
 
         c->layers[i] = (struct gem_cache_layer){.cap = cap, .head_dim = h->layers[i].head_dim};
         c->layers[i].k = gem_arena_take(&c->arena, bytes);

@@ -2,7 +2,7 @@
  * src/model/cache.h - keys and values of one session.
  * Local layers keep the newest `cap` positions in a ring, global layers keep all; callers speak in absolute
  * positions. All memory is taken at creation: a step cannot run out half way. Elements are float32 in the exact
- * tier, bfloat16 in the fast one. */
+ * tier; in the fast one bfloat16, but for mixtures of experts. */
 #ifndef GEM_MODEL_CACHE_H
 #define GEM_MODEL_CACHE_H
 
@@ -18,7 +18,7 @@ struct gem_cache_layer {
 struct gem_cache {
     struct gem_arena arena;
     struct gem_cache_layer *layers; /* [n_own] */
-    uint32_t element;               /* bytes of one: 4 or 2 */
+    enum gem_type type;             /* of elements: GEM_F32 or GEM_BF16 */
     uint32_t context;               /* capacity in positions */
     uint32_t local_cap, window;
     uint32_t n;   /* positions [0, n) are computed */
@@ -27,8 +27,8 @@ struct gem_cache {
 
 /* Positions that rings hold: the window, and as many more as a session may be taken back by, or one chunk writes. */
 uint32_t gem_cache_local_cap(const struct gem_hparams *h, uint32_t context, uint32_t slack, uint32_t chunk);
-uint64_t gem_cache_bytes(const struct gem_hparams *h, uint32_t element, uint32_t context, uint32_t local_cap);
-gem_status gem_cache_open(struct gem_cache *c, const struct gem_hparams *h, uint32_t element, uint32_t context,
+uint64_t gem_cache_bytes(const struct gem_hparams *h, enum gem_type type, uint32_t context, uint32_t local_cap);
+gem_status gem_cache_open(struct gem_cache *c, const struct gem_hparams *h, enum gem_type type, uint32_t context,
                           uint32_t local_cap, gem_error *err);
 void gem_cache_close(struct gem_cache *c);
 

@@ -232,7 +232,7 @@ static void ple_rows(void *context, size_t begin, size_t end, unsigned thread)
 
     for (size_t row = begin; row < end; row++) {
         float *ple = f->ple + row * n;
-        gem_matrix_row(&f->w->ple_table, (uint32_t)f->rows[row].token, token);
+        gem_matrix_row(&f->w->ple_table, gem_hparams_table_row(f->h, f->rows[row].token), token);
         for (uint32_t i = 0; i < n; i++) ple[i] *= project_scale;
         for (uint32_t l = 0; l < f->h->n_layers; l++)
             f->kern->rms_norm(ple + (size_t)l * p, ple + (size_t)l * p, f->w->ple_norm, p, f->h->eps);

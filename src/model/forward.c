@@ -134,7 +134,7 @@ static void embed_row(void *context, size_t begin, size_t end, unsigned thread)
     (void)thread;
     for (size_t i = begin; i < end; i++) {
         float *x = f->x + i * n;
-        gem_matrix_row(&f->w->table, (uint32_t)f->rows[i].token, x);
+        gem_matrix_row(&f->w->table, gem_hparams_table_row(f->h, f->rows[i].token), x);
         for (size_t j = 0; j < n; j++) x[j] *= f->h->embed_scale;
     }
 }

@@ -118,8 +118,18 @@ gem_status gem_hparams_finish(struct gem_hparams *h, const char *name, gem_error
     }
     if ((st = finish_rope(h, false, name, err))) return st;
     if ((st = finish_rope(h, true, name, err))) return st;
+    for (size_t i = 0; i < 3; i++)
+        if (h->placeholders[i] < 0 || (uint32_t)h->placeholders[i] >= h->vocab) h->placeholders[i] = -1;
+    if (h->pad < 0 || (uint32_t)h->pad >= h->vocab) h->pad = 0;
     h->embed_scale = round_to_bf16(sqrt((double)h->hidden));
     return GEM_OK;
+}
+
+uint32_t gem_hparams_table_row(const struct gem_hparams *h, int32_t token)
+{
+    for (size_t i = 0; i < 3; i++)
+        if (token == h->placeholders[i]) return (uint32_t)h->pad;
+    return (uint32_t)token;
 }
 
 const char *gem_hparams_size_label(const struct gem_hparams *h)

@@ -41,6 +41,9 @@ struct gem_hparams {
     bool norm_plus_one;         /* the file's norm weights are w of (1 + w): Gemma 3 safetensors */
     bool tied;                  /* the output head is the token table */
     bool has_vision, has_audio; /* the configuration names towers */
+    /* Ids that stand for soft tokens of images, videos and sound. Where none was put, they read as the padding token,
+     * as in the reference's multimodal classes. -1: no such id. */
+    int32_t placeholders[3], pad;
     struct gem_rope_hparams rope_local, rope_global;
     struct gem_layer_hparams layers[GEM_MAX_LAYERS];
 };
@@ -53,6 +56,9 @@ gem_status gem_hparams_from_gguf(struct gem_hparams *h, const struct gem_archive
 
 /* Shared by both: donors of shared layers, derived scales, and every range and relation checked. */
 gem_status gem_hparams_finish(struct gem_hparams *h, const char *name, gem_error *err);
+
+/* The row of the embedding tables that a token reads. */
+uint32_t gem_hparams_table_row(const struct gem_hparams *h, int32_t token);
 
 /* "E2B", "26B-A4B", "270M" ... or "": by shape. Static. */
 const char *gem_hparams_size_label(const struct gem_hparams *h);

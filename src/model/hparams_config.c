@@ -273,6 +273,24 @@ static gem_status read_experts(struct gem_hparams *h, const struct reader *r)
     return read_u32(r, r->text, "moe_intermediate_size", true, &h->ffn_expert);
 }
 
+/* Only the multimodal classes replace placeholders; the released ids are their defaults. */
+static gem_status read_placeholders(struct gem_hparams *h, const struct reader *r, yyjson_val *root)
+{
+    static const char *const keys[] = {"image_token_id", "video_token_id", "audio_token_id"};
+    uint32_t ids[] = {258880, 258884, 258881}, pad = 0;
+    gem_status st;
+
+    for (size_t i = 0; i < 3; i++) {
+        h->placeholders[i] = -1;
+        if (h->family != GEM_FAMILY_GEMMA4 || r->text == root) continue;
+        if ((st = read_u32(r, root, keys[i], false, &ids[i]))) return st;
+        h->placeholders[i] = ids[i] <= INT32_MAX ? (int32_t)ids[i] : -1;
+    }
+    if ((st = read_u32(r, r->text, "pad_token_id", false, &pad))) return st;
+    h->pad = pad <= INT32_MAX ? (int32_t)pad : -1;
+    return GEM_OK;
+}
+
 static gem_status read_text(struct gem_hparams *h, const struct reader *r)
 {
     const bool gemma4 = h->family == GEM_FAMILY_GEMMA4;
@@ -343,7 +361,7 @@ gem_status gem_hparams_from_config(struct gem_hparams *h, const char *name, cons
     if (!r.text) r.text = root;
     if (!yyjson_is_obj(root) || !yyjson_is_obj(r.text))
         st = gem_fail(err, GEM_E_FORMAT, 0, "%s: not a JSON object", name);
-    else if (!(st = read_family(h, &r, root)))
+    else if (!(st = read_family(h, &r, root)) && !(st = read_placeholders(h, &r, root)))
         st = read_text(h, &r);
     if (!st) {
         h->has_vision = get(root, "vision_config") != NULL;

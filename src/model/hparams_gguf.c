@@ -170,7 +170,7 @@ gem_status gem_hparams_from_gguf(struct gem_hparams *h, const struct gem_archive
     uint32_t shared = 0;
     gem_status st;
 
-    *h = (struct gem_hparams){.eps = 1e-6f};
+    *h = (struct gem_hparams){.eps = 1e-6f, .placeholders = {-1, -1, -1}}; /* whose ids the tokenizer knows */
     if ((st = read_family(h, &r))) return st;
     if (!table) return gem_fail(err, GEM_E_FORMAT, 0, "%s: tensor 'token_embd.weight' is missing", a->paths[0]);
     h->vocab = table->n_dims == 2 && table->shape[0] <= UINT32_MAX ? (uint32_t)table->shape[0] : 0;

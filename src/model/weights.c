@@ -207,23 +207,31 @@ static gem_status misshapen(const struct binder *b, const struct gem_tensor *t, 
                     b->a->paths[t->file], t->name, found, expected);
 }
 
-static gem_status check_tensor(const struct binder *b, const struct gem_tensor *t, const struct binding *bind,
-                               uint32_t layer)
+/* Outer dimensions of 1 do not count: GGUF writers drop them, and a scalar may have none at all. */
+static bool same_shape(const struct gem_tensor *t, const uint64_t *want, uint32_t n)
 {
-    uint64_t want[3];
+    uint32_t i = 0, j = 0;
+
+    while (i < t->n_dims && t->shape[i] == 1) i++;
+    while (j < n && want[j] == 1) j++;
+    return t->n_dims - i == n - j && !memcmp(t->shape + i, want + j, (n - j) * sizeof *want);
+}
+
+/* want [3]; returns the number of dimensions. */
+static uint32_t wanted_shape(const struct binder *b, const struct binding *bind, uint32_t layer, uint64_t *want)
+{
     uint32_t n = 0;
 
-    while (n < 3 && bind->dims[n] != NONE) {
-        want[n] = dim_size(b->h, layer, bind->dims[n]);
-        n++;
-    }
-    if (t->n_dims != n && !(bind->kind == SCALAR && t->n_dims == 0)) return misshapen(b, t, want, n);
-    for (uint32_t i = 0; i < n; i++)
-        if (t->shape[i] != want[i]) return misshapen(b, t, want, n);
-    if (!gem_type_info(t->type)->decodes)
-        return gem_fail(b->err, GEM_E_UNSUPPORTED, t->offset, "%s: tensor '%s' has type %s, which is not supported",
-                        b->a->paths[t->file], t->name, t->type_name);
-    return GEM_OK;
+    for (; n < 3 && bind->dims[n] != NONE; n++) want[n] = dim_size(b->h, layer, bind->dims[n]);
+    return n;
+}
+
+static gem_status check_tensor(const struct binder *b, const struct gem_tensor *t, const uint64_t *want, uint32_t n)
+{
+    if (!same_shape(t, want, n)) return misshapen(b, t, want, n);
+    if (gem_type_info(t->type)->decodes) return GEM_OK;
+    return gem_fail(b->err, GEM_E_UNSUPPORTED, t->offset, "%s: tensor '%s' has type %s, which is not supported",
+                    b->a->paths[t->file], t->name, t->type_name);
 }
 
 static struct gem_matrix make_matrix(const struct gem_tensor *t, uint64_t rows, uint64_t cols)
@@ -237,9 +245,9 @@ static struct gem_matrix make_matrix(const struct gem_tensor *t, uint64_t rows, 
 }
 
 /* Decodes a vector into the storage of vectors, and refuses values that would poison every computation. */
-static gem_status take_vector(struct binder *b, const struct gem_tensor *t, const struct binding *bind, float **out)
+static gem_status take_vector(struct binder *b, const struct gem_tensor *t, const struct binding *bind, size_t n,
+                              float **out)
 {
-    const size_t n = (size_t)t->shape[0];
     const bool plus_one = bind->norm && b->h->norm_plus_one;
     float *v = b->w->vectors + b->n_vector;
 
@@ -259,25 +267,26 @@ static gem_status bind_tensor(struct binder *b, const struct gem_tensor *t, cons
 {
     void *field = (char *)base + bind->offset;
     float *v = NULL;
-    gem_status st = check_tensor(b, t, bind, layer);
+    uint64_t want[3] = {1, 1, 1};
+    gem_status st = check_tensor(b, t, want, wanted_shape(b, bind, layer, want));
 
     if (st) return st;
     if (bind->kind == MATRIX) {
-        *(struct gem_matrix *)field = make_matrix(t, t->shape[0], t->shape[1]);
+        *(struct gem_matrix *)field = make_matrix(t, want[0], want[1]);
     } else if (bind->kind == STACK) {
         struct gem_matrix_stack *s = field;
-        s->first = make_matrix(t, t->shape[1], t->shape[2]);
-        s->count = (uint32_t)t->shape[0];
-        s->data_stride = s->first.row_bytes * t->shape[1];
+        s->first = make_matrix(t, want[1], want[2]);
+        s->count = (uint32_t)want[0];
+        s->data_stride = s->first.row_bytes * want[1];
     } else if (!b->w->vectors) { /* first pass */
-        b->n_vector += (gem_align_up(t->shape[0] * 4)) / 4;
+        b->n_vector += gem_align_up(want[0] * 4) / 4;
     } else {
-        if ((st = take_vector(b, t, bind, &v))) return st;
+        if ((st = take_vector(b, t, bind, (size_t)want[0], &v))) return st;
         if (bind->kind == SCALAR)
             *(float *)field = *v;
         else
             *(const float **)field = v;
-        b->n_vector += (gem_align_up(t->shape[0] * 4)) / 4;
+        b->n_vector += gem_align_up(want[0] * 4) / 4;
     }
     return GEM_OK;
 }

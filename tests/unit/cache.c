@@ -19,9 +19,9 @@ static void test_computed_size_is_the_size_taken(void) /* a session that takes m
     const struct gem_hparams h = shape();
     struct gem_cache c;
 
-    CHECK_EQ(gem_cache_open(&c, &h, 4, CONTEXT, 12, NULL), GEM_OK);
+    CHECK_EQ(gem_cache_open(&c, &h, GEM_F32, CONTEXT, 12, NULL), GEM_OK);
     CHECK_EQ(c.arena.peak, c.arena.cap);
-    CHECK_EQ(c.arena.cap, gem_cache_bytes(&h, 4, CONTEXT, 12));
+    CHECK_EQ(c.arena.cap, gem_cache_bytes(&h, GEM_F32, CONTEXT, 12));
     gem_cache_close(&c);
 }
 
@@ -30,7 +30,7 @@ static void test_ring_forgets_only_the_oldest(void) /* off by one shows only a w
     const struct gem_hparams h = shape();
     struct gem_cache c;
 
-    CHECK_EQ(gem_cache_open(&c, &h, 4, CONTEXT, 12, NULL), GEM_OK);
+    CHECK_EQ(gem_cache_open(&c, &h, GEM_F32, CONTEXT, 12, NULL), GEM_OK);
     for (uint32_t p = 0; p < 30; p++) {
         ((float *)c.layers[0].k)[gem_cache_at(&c.layers[0], 1, p)] = (float)p;
         ((float *)c.layers[1].k)[gem_cache_at(&c.layers[1], 0, p)] = (float)p;
@@ -48,7 +48,7 @@ static void test_taking_back_needs_the_window(void)
     const struct gem_hparams h = shape();
     struct gem_cache c;
 
-    CHECK_EQ(gem_cache_open(&c, &h, 2, CONTEXT, 12, NULL), GEM_OK);
+    CHECK_EQ(gem_cache_open(&c, &h, GEM_BF16, CONTEXT, 12, NULL), GEM_OK);
     gem_cache_commit(&c, 12);
     gem_cache_commit(&c, 12);
     gem_cache_commit(&c, 6);

@@ -77,16 +77,8 @@ static void compare(const struct gem_tokenizer *t, const char *s, size_t n, bool
  * scores with ties, of which the order from left to right decides. */
 static void test_definition(void)
 {
-    static const char *const letters[] = {"e",
-                                          "e ",
-                                          "ab",
-                                          "the ",
-                                          "e \n",
-                                          "ation s",
-                                          "ABab12 \n",
-                                          " <>/table",
-                                          "\xe2\x82\xac"
-                                          "e\xff"};
+    static const char *const letters[] = {
+        "e", "e ", "ab", "the ", "e \n", "ation s", "ABab12 \n", " <>/table", "\xe2\x82\xac e\xff"};
     static const char *const files[] = {GOLDEN "small.json", GOLDEN "llama.gguf"};
     static char text[2600];
 
