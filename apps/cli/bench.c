@@ -117,9 +117,10 @@ static uint64_t peak_resident_bytes(void)
 static int measure_all(const struct args *args, struct gem_cli_engine *engine, struct gem_cli_bench *bench)
 {
     int32_t *tokens = malloc(args->n_prompt * sizeof *tokens);
-    int code = tokens ? 0 : gem_cli_out_of_memory();
+    int code = 0;
 
-    if (!code && !args->no_warmup) code = measure(args, engine, tokens, 0, &bench->samples[0]);
+    if (!tokens) return gem_cli_out_of_memory();
+    if (!args->no_warmup) code = measure(args, engine, tokens, 0, &bench->samples[0]);
     for (uint32_t i = 0; i < args->repetitions && !code; i++) {
         gem_cli_progress_line("repetition %u of %u", i + 1, args->repetitions);
         code = measure(args, engine, tokens, i + 1, &bench->samples[i]);

@@ -83,11 +83,11 @@ static int parse_bias(gem_logit_bias *out, const char *text, const char *command
 {
     const char *equals = strchr(text, '=');
     char id[24] = "";
-    uint64_t token;
+    uint64_t token = 0;
     double bias;
 
     if (equals && (size_t)(equals - text) < sizeof id) memcpy(id, text, (size_t)(equals - text));
-    if (!gem_cli_parse_u64(id, &token))
+    if (!equals || !gem_cli_parse_u64(id, &token))
         return gem_cli_usage(command, "--logit-bias needs ID=X with a token id, not '%s'", text);
     if (token >= vocab)
         return gem_cli_usage(command, "--logit-bias %s: the model's token ids end at %u", text, vocab - 1);

@@ -2,7 +2,7 @@
  * src/kernels/table.c - which machine this is, and the table for it. */
 #include "kernels/kernels.h"
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(GEM_C_ONLY)
 #include <cpuid.h>
 
 /* clang 14's __builtin_cpu_supports does not know F16C. */
@@ -34,7 +34,7 @@ void gem_kernels_init(struct gem_kernels *k, unsigned cpu)
     *k = (struct gem_kernels){.name = "c"};
     gem_kernels_float_c(k);
     gem_kernels_packed_c(k);
-#if defined(__x86_64__) || defined(GEM_SIMDE)
+#if (defined(__x86_64__) && !defined(GEM_C_ONLY)) || defined(GEM_SIMDE)
     if (cpu & (GEM_CPU_AVX2 | GEM_CPU_AVX512)) { /* AVX-512 keeps what it has no better function for */
         k->name = "avx2";
         gem_kernels_float_avx2(k);

@@ -8,10 +8,22 @@ import math
 import re
 import struct
 
-from harness import E2B, GEMMA3, MIXED, MODELS, Case, main, read_safetensors, run
+from harness import E2B, GEMMA3, MIXED, MIXED_26B, MODELS, Case, main, read_safetensors, run
 
 codecs.register_error('each byte', lambda e: ('\ufffd' * (e.end - e.start), e.end))
 TEXT = 'The quick brown fox jumps over the lazy dog. ' * 12
+
+
+def stream(ids):
+    """What streaming shows: byte tokens as far as they are UTF-8, and U+FFFD for each byte that is not.
+    (Decoding all at once, as the reference does, gives up a whole run of bytes for one bad one.)"""
+    vocabulary = {v: k for k, v in json.loads((E2B / 'tokenizer.json').read_text())['model']['vocab'].items()}
+    out = ''
+    for is_byte, run_of in itertools.groupby((vocabulary[i] for i in ids), lambda p: bool(re.match('<0x..>$', p))):
+        pieces = list(run_of)
+        out += bytes(int(p[3:5], 16) for p in pieces).decode('utf-8', 'each byte') if is_byte \
+            else ''.join(pieces).replace('\u2581', ' ')
+    return out.encode() if out.endswith('\n') else out.encode() + b'\n'
 
 
 class Tokenize(Case):
@@ -52,23 +64,12 @@ class Run(Case):
         """Prompt ids by spelling the template out and letting control tokens be control tokens."""
         return [2] + self.ids(E2B, f'<|turn>user\n{text}<turn|>\n<|turn>model\n', '--control')
 
-    def stream(self, ids):
-        """What streaming shows: byte tokens as far as they are UTF-8, and U+FFFD for each byte that is not. (Decoding all
-        at once, as the reference does, gives up a whole run of bytes for one bad one.)"""
-        vocabulary = {v: k for k, v in json.loads((E2B / 'tokenizer.json').read_text())['model']['vocab'].items()}
-        out = ''
-        for is_byte, run_of in itertools.groupby((vocabulary[i] for i in ids), lambda p: bool(re.match('<0x..>$', p))):
-            pieces = list(run_of)
-            out += bytes(int(p[3:5], 16) for p in pieces).decode('utf-8', 'each byte') if is_byte \
-                else ''.join(pieces).replace('\u2581', ' ')
-        return out.encode() if out.endswith('\n') else out.encode() + b'\n'
-
     def expect(self, prompt, n):
         _, ids = self.probe(E2B, prompt, '--greedy', str(n))['greedy']
         stops = json.loads(self.good('inspect', '--json', E2B))['stop_tokens']
         answer = list(itertools.takewhile(lambda i: i not in stops, ids))
         self.assertGreater(len(answer), 2, 'choose another prompt: this one has no answer to speak of')
-        return self.stream(answer)
+        return stream(answer)
 
     def test_turns(self):
         """White space at the ends of a turn does not count; what a user types can not end it."""
@@ -114,8 +115,9 @@ class Run(Case):
 
     def test_whole_characters(self):
         """Random models emit byte tokens: what comes out is UTF-8 all the same."""
+        words = ['run', '--raw', '--temperature', '3', '--top-k', '0', '-n', '64', E2B, 'é']
         for seed in range(4):
-            self.good('run', '--raw', '--temperature', '3', '--top-k', '0', '-n', '64', '--seed', seed, E2B, 'é').decode()
+            self.good(*words, '--seed', seed).decode()
 
     def test_stats_and_quiet(self):
         done = run('run', '--stats', '--greedy', '-n', '5', E2B, 'Hello')
@@ -136,19 +138,42 @@ class Run(Case):
 
 
 class Chat(Case):
+    HEAD = '<|turn>system\nBe brief.<turn|>\n<|turn>user\nHello<turn|>\n<|turn>model\n'
+    NEXT = '<turn|>\n<|turn>user\nAnd  then?<turn|>\n<|turn>model\n'
+
+    def converse(self, *words):
+        """Two turns: what was answered, and [(tokens of the prompt, those kept)]."""
+        done = run('chat', '--greedy', '--stats', '--precision', 'exact', '-n', '6', '--system', 'Be brief.', *words,
+                   stdin=b'Hello\n\n  And  then?\n')
+        self.assertEqual(done.returncode, 0, done.stderr)
+        counts = re.findall(rb'prompt (\d+) tokens \((\d+) kept\)', done.stderr)
+        return done.stdout, [tuple(map(int, c)) for c in counts]
+
     def test_history_and_kept_prefix(self):
         """The second answer follows the whole conversation, and only what is new is computed."""
-        words = ['chat', '--greedy', '--stats', '--precision', 'exact', '-n', '6', '--system', 'Be brief.', E2B]
-        done = run(*words, stdin=b'Hello\n\nAnd  then?\n')
-        self.assertEqual(done.returncode, 0, done.stderr)
-        system = [2] + self.ids(E2B, '<|turn>system\nBe brief.<turn|>\n<|turn>user\nHello<turn|>\n<|turn>model\n', '--control')
-        first = list(self.probe(E2B, system, '--greedy', '6')['greedy'][1])
-        rest = self.ids(E2B, '<turn|>\n<|turn>user\nAnd  then?<turn|>\n<|turn>model\n', '--control')
-        second = self.probe(E2B, system + first + rest, '--greedy', '6')['greedy'][1]
-        self.assertEqual(done.stdout, self.decode(E2B, first) + b'\n' + self.decode(E2B, second) + b'\n')
-        counts = re.findall(rb'prompt (\d+) tokens \((\d+) kept\)', done.stderr)
-        self.assertEqual([tuple(map(int, c)) for c in counts],
-                         [(len(system), 0), (len(system) + 6 + len(rest), len(system) + 5)])
+        answers, counts = self.converse(E2B)
+        head, rest = [2] + self.ids(E2B, self.HEAD, '--control'), self.ids(E2B, self.NEXT, '--control')
+        first = list(self.probe(E2B, head, '--greedy', '6')['greedy'][1])
+        second = self.probe(E2B, head + first + rest, '--greedy', '6')['greedy'][1]
+        self.assertEqual(answers, stream(first) + stream(second))
+        self.assertEqual(counts, [(len(head), 0), (len(head) + 6 + len(rest), len(head) + 5)])
+
+    def test_empty_thought(self):
+        """Models without per-layer embeddings get an empty thought, which the next turn must not see."""
+        head, rest = [2] + self.ids(MIXED_26B, self.HEAD, '--control'), self.ids(MIXED_26B, self.NEXT, '--control')
+        thought = self.ids(MIXED_26B, '<|channel>thought\n<channel|>', '--control')
+        word = self.ids(MIXED_26B, 'x')[:1]
+        answers, counts = self.converse('--logit-bias', f'{word[0]}=1e4', MIXED_26B)
+        self.assertEqual(answers, (self.decode(MIXED_26B, word * 6) + b'\n') * 2)
+        n = len(head) + len(thought)
+        self.assertEqual(counts, [(n, 0), (n + 6 + len(rest), len(head))])
+
+    def test_thoughts_are_not_shown(self):
+        """A thought that the model begins is not part of the answer, and its end is where the answer goes on."""
+        channel = self.ids(E2B, '<|channel>', '--control')[0]
+        done = run('run', '--greedy', '-n', '6', '--logit-bias', f'{channel}=1e4', E2B, 'Hello')
+        self.assertEqual((done.returncode, done.stdout), (0, b''))
+        self.assertIn(b'inside a thought', done.stderr)
 
     def test_needs_turns(self):
         self.bad(3, 'chat', MODELS / '12b' / 'model', says='run --raw')
@@ -195,12 +220,14 @@ class Bench(Case):
             samples = sorted(result[key]['samples'])
             self.assertEqual([result[key][k] for k in ('min', 'median', 'max')], samples)
             self.assertGreater(samples[0], 0)
-        for rate, seconds in zip(result['prompt_tokens_per_second']['samples'], result['first_token_seconds']['samples']):
+        rates, times = (result[k]['samples'] for k in ('prompt_tokens_per_second', 'first_token_seconds'))
+        for rate, seconds in zip(rates, times):
             self.assertAlmostEqual(rate * seconds, 16, places=6)
         self.assertGreater(result['peak_resident_bytes'], 1 << 20)
 
     def test_text_and_no_tokenizer(self):
-        text = self.good('bench', '-p', '8', '-n', '0', '-r', '1', '--precision', 'exact', MODELS / '12b' / 'model').decode()
+        words = ['bench', '-p', '8', '-n', '0', '-r', '1', '--precision', 'exact']
+        text = self.good(*words, MODELS / '12b' / 'model').decode()
         self.assertIn('precision    exact', text)
         self.assertNotIn('generate ', text)
 
@@ -227,7 +254,8 @@ class Ppl(Case):
         self.assertAlmostEqual(result['mean_nll'] / mean, 1, places=9)
         self.assertAlmostEqual(result['uncertainty'] / error, 1, places=6)
         text = self.good(*words, '-', stdin=path.read_bytes()).decode()
-        self.assertEqual(text, f'perplexity {result["perplexity"]:.4f} +- {result["uncertainty"]:.4f} over {len(values)} tokens\n')
+        self.assertEqual(text, f'perplexity {result["perplexity"]:.4f} +- {result["uncertainty"]:.4f} '
+                               f'over {len(values)} tokens\n')
 
     def test_tokens_and_stride(self):
         path = self.dir / 'text.txt'
@@ -253,7 +281,8 @@ class Probe(Case):
         for n in (1, 12, 64, 65, 100, 145):
             tokens = [2] + [5 + i % 200 for i in range(n - 1)]
             chosen = list(range(n)) if n <= 64 else sorted(set(range(0, n, n // 16)) | set(range(n - 8, n)))
-            for which, rows in (([], chosen), (['--rows', 'all'], list(range(n))), (['--rows', '16'], list(range(n))[-16:])):
+            every = list(range(n))
+            for which, rows in (([], chosen), (['--rows', 'all'], every), (['--rows', '16'], every[-16:])):
                 out = self.probe(E2B, tokens, '--hidden', '--greedy', '2', *which)
                 self.assertEqual(list(out), ['rows', 'logits', 'hidden', 'greedy'])
                 self.assertEqual(list(out['rows'][1]), rows)

@@ -46,9 +46,9 @@ class Cases(Case):
         self.probe_bad('', 'case.json')
         self.probe_bad('{"tokens": [2, }', 'case.json', 'at byte')
         self.probe_bad('[2]', 'case.json', 'not an object')
-        for tokens in ('', '"tokens": []', '"tokens": 2', '"tokens": [2, -1]', '"tokens": [2, 1.5]', '"tokens": [2, "3"]',
-                       '"tokens": [4294967296]'):
-            self.probe_bad('{' + tokens + '}', 'case.json', 'tokens')
+        self.probe_bad('{}', 'case.json', 'tokens')
+        for tokens in ('[]', '2', '[2, -1]', '[2, 1.5]', '[2, "3"]', '[4294967296]'):
+            self.probe_bad('{"tokens": ' + tokens + '}', 'case.json', 'tokens')
         self.probe_bad('{"tokens": [2], "media": {}}', 'case.json', 'media')
         self.probe_bad('{"tokens": [2, 1024]}', '1024', code=4)
         self.bad(3, 'probe', '-o', self.dir / 'out', E2B, self.dir / 'none.json', says='none.json')
@@ -117,6 +117,18 @@ class Outputs(Case):
         done = run(*self.probe_words(self.dir / 'out'), preexec=close_all, stdout=None, stdin=None)
         self.assertEqual(done.returncode, 0)
         read_safetensors(self.dir / 'out')
+
+    def test_terminal_is_not_reprogrammed(self):
+        """A model can emit any byte. On a terminal control characters are made harmless; in a file they are kept."""
+        text = 'a\x1b[31mb\x07c\x9bd\te\n'
+        ids = self.good('tokenize', '--ids', E2B, '-', stdin=text.encode()).decode()
+        self.assertEqual(self.good('tokenize', '--decode', E2B, ids), text.encode())
+        master, terminal = os.openpty()
+        self.assertEqual(run('tokenize', '--decode', E2B, ids, stdout=terminal).returncode, 0)
+        os.close(terminal)
+        shown = os.read(master, 1000).decode().replace('\r', '')
+        os.close(master)
+        self.assertEqual(shown.expandtabs(8), 'a\ufffd[31mb\ufffdc\ufffdd\te\n'.expandtabs(8))
 
     def closed_pipe(self, *words, read=0, stdin=b''):
         """Exit code and messages of a run whose reader takes `read` bytes and goes away."""

@@ -17,8 +17,9 @@ import tempfile
 import unittest
 
 MODELS = pathlib.Path(__file__).resolve().parent.parent / 'golden' / 'models'
-E2B = MODELS / 'e2b' / 'model'              # per-layer embeddings, a tokenizer with the turns of Gemma 4
+E2B = MODELS / 'e2b' / 'model'  # per-layer embeddings, a tokenizer with the turns of Gemma 4
 MIXED = MODELS / 'mixed-e2b' / 'mixed.gguf'  # the same tokenizer, from GGUF
+MIXED_26B = MODELS / 'mixed-26b' / 'mixed.gguf'  # experts, no per-layer embeddings
 GEMMA3 = MODELS / 'quantised-gemma3' / 'Q4_K_M.gguf'
 program = []
 
@@ -100,5 +101,5 @@ def read_safetensors(path):
 def main():
     if len(sys.argv) < 2 or not os.path.exists(sys.argv[1]):
         sys.exit(__doc__)
-    program[:] = os.environ.get('GEM_EMULATOR', '').replace(';', ' ').split() + [os.path.abspath(sys.argv.pop(1))]
+    program[:] = os.environ.get('GEM_EMULATOR', '').split() + [os.path.abspath(sys.argv.pop(1))]
     unittest.main(module='__main__', verbosity=2)

@@ -102,7 +102,8 @@ class Pages(Case):
         parts = dict(re.findall(r"^        (\w+)\)\n(.*?)^            ;;", script, re.M | re.S))
         self.assertEqual(sorted(parts), sorted(self.commands()))
         for command, part in parts.items():
-            found = re.findall(r"^            (?:'\(-(\w) --[\w-]+\)'\{-\w,--|'\*'--|--)([\w-]+)\}?'\[.*?\]'(':)?", part, re.M)
+            found = re.findall(r"^            (?:'\(-(\w) --[\w-]+\)'\{-\w,--|'\*'--|--)([\w-]+)\}?'\[.*?\]'(':)?",
+                               part, re.M)
             self.assertEqual({n: (s or None, bool(v)) for s, n, v in found}, self.options(command), command)
 
     @unittest.skipUnless(shutil.which('zsh'), 'skipped: no zsh')
@@ -114,8 +115,8 @@ class Pages(Case):
     def test_fish_knows_everything(self):
         script = self.good('help', '--completion', 'fish').decode()
         for command in self.commands():
-            found = re.findall(rf"^complete .*__fish_seen_subcommand_from {command}' -l ([\w-]+)(?: -s (\w))?( -x| -r)?",
-                               script, re.M)
+            own = rf"^complete -c gemmule -n '__fish_seen_subcommand_from {command}' "
+            found = re.findall(own + r'-l ([\w-]+)(?: -s (\w))?( -x| -r)?', script, re.M)
             self.assertEqual({n: (s or None, bool(v)) for n, s, v in found}, self.options(command), command)
             self.assertIn(f'-n __fish_use_subcommand -a {command} ', script)
 

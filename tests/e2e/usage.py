@@ -14,7 +14,8 @@ class Usage(Case):
         self.assertNotIn('did you mean', self.bad(2, 'zzzzzz'))
 
     def test_unknown_option(self):
-        self.bad(2, 'run', '--max-tokenz', '3', says=['--max-tokenz', 'did you mean --max-tokens', "'gemmule help run'"])
+        self.bad(2, 'run', '--max-tokenz', '3',
+                 says=['--max-tokenz', 'did you mean --max-tokens', "'gemmule help run'"])
         self.bad(2, 'run', '--maxtokens=3', says='did you mean --max-tokens')
         self.bad(2, 'ppl', '--win', '3', says='did you mean --window')
         self.bad(2, 'run', '-Z', says='unknown option -Z')
