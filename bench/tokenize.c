@@ -100,6 +100,11 @@ int main(int argc, char **argv)
         free(text);
         return EXIT_FAILURE;
     }
+    if (!t) {
+        fprintf(stderr, "%s: no tokenizer\n", argv[1]);
+        free(text);
+        return EXIT_FAILURE;
+    }
     printf("opened in %.0f ms\n", (now() - begin) * 1e3);
     for (int i = 2; i < argc; i++) measure_file(t, argv[i], text);
     measure_made(t, text);

@@ -201,6 +201,8 @@ GEM_API gem_status gem_engine_open(gem_engine **out, const gem_model *model, con
                                    gem_error *err);
 /* Accepts NULL. Sessions of this engine must be closed before. */
 GEM_API void gem_engine_close(gem_engine *engine);
+/* Threads in use. */
+GEM_API uint32_t gem_engine_threads(const gem_engine *engine);
 
 typedef struct gem_session_options {
     uint32_t context;     /* capacity in tokens; 0: 8192 or the model's trained context, whichever is less */

@@ -137,7 +137,6 @@ static int run(const void *arguments)
     struct gem_cli_engine engine = {0};
     struct gem_cli_bench bench = {
         .path = args->model,
-        .threads = args->engine.threads,
         .n_prompt = args->n_prompt,
         .n_gen = args->n_gen,
         .n_samples = args->repetitions,
@@ -148,6 +147,7 @@ static int run(const void *arguments)
     bench.info = gem_model_get_info(engine.model);
     bench.open_seconds = engine.open_seconds;
     if ((code = gem_cli_session_open(&engine, &args->engine, args->n_prompt + args->n_gen + 1))) goto done;
+    bench.threads = gem_engine_threads(engine.engine);
     if ((code = measure_all(args, &engine, &bench))) goto done;
     code = args->json ? gem_cli_bench_json(&bench) : gem_cli_bench_text(&bench);
 done:

@@ -15,7 +15,7 @@ struct gem_cli_sample {
 struct gem_cli_bench {
     const char *path;
     const gem_model_info *info;
-    uint32_t threads; /* as asked for; 0: one per physical core */
+    uint32_t threads; /* in use */
     uint32_t n_prompt, n_gen, n_samples;
     double open_seconds;
     uint64_t peak_bytes;

@@ -49,15 +49,13 @@ static struct spread spread_of(const struct gem_cli_bench *bench, const struct q
 int gem_cli_bench_text(const struct gem_cli_bench *bench)
 {
     const gem_model_info *info = bench->info;
-    char threads[16] = "auto";
 
-    if (bench->threads) snprintf(threads, sizeof threads, "%u", bench->threads);
     fputs("model        ", stdout);
     gem_cli_put_name(bench->path);
-    printf("\nsize         %s\ncpu          %s\nprecision    %s\nthreads      %s\nwork         %u tokens of prompt, %u "
+    printf("\nsize         %s\ncpu          %s\nprecision    %s\nthreads      %u\nwork         %u tokens of prompt, %u "
            "generated, %u times\n\n",
-           *info->size_label ? info->size_label : "-", info->cpu, gem_cli_precision_name(info->precision), threads,
-           bench->n_prompt, bench->n_gen, bench->n_samples);
+           *info->size_label ? info->size_label : "-", info->cpu, gem_cli_precision_name(info->precision),
+           bench->threads, bench->n_prompt, bench->n_gen, bench->n_samples);
     printf("%-12s %10s %10s %10s\n", "", "median", "least", "most");
     for (size_t i = 0; i < GEM_CLI_COUNT(quantities); i++) {
         const struct spread spread = spread_of(bench, &quantities[i]);

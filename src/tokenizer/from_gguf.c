@@ -208,7 +208,6 @@ gem_status gem_tokenizer_from_gguf(struct gem_tokenizer **out, const struct gem_
     if ((st = read_model(a, &found, &gemma4, err)) || !found) return st;
     t = gem_calloc(1, sizeof *t, "the tokenizer", err);
     if (!t) return GEM_E_NOMEM;
-    t->lenient = true;
     st = read_pieces(t, a, gemma4, err);
     if (!st) st = gemma4 ? read_merges(t, a, err) : read_scores(t, a, err);
     /* SentencePiece puts a space in front unless told otherwise, and so does llama.cpp when the key is missing.

@@ -54,8 +54,9 @@ struct gem_merge_node {
     uint32_t symbol, left, right, rule;
 };
 
-/* A pair that waits: at node `at`, as long as that still has a rule of this priority. Symbols only grow, so what has
- * become stale never becomes valid again. */
+/* A pair that waits: at node `at`, as long as that still has a rule of this priority. One that has become stale can
+ * look valid again only when the node's next rule has the same priority (scores tie): then two entries say the same,
+ * and whichever comes first is right. */
 struct gem_merge_entry {
     uint32_t priority, at;
 };
@@ -152,7 +153,7 @@ static void merge_at(struct heap *h, uint32_t i)
 static size_t run_end(const struct gem_merge_entry *list, size_t from, size_t n)
 {
     if (from < n) from++;
-    while (from < n && list[from].at > list[from - 1].at) from++;
+    while (from < n && list[from].at >= list[from - 1].at) from++;
     return from;
 }
 

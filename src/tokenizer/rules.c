@@ -38,8 +38,6 @@ gem_status gem_merges_add(struct gem_tokenizer *t, const char *name, uint64_t of
     const int32_t left = gem_tokenizer_find(t, a, n_a), right = gem_tokenizer_find(t, b, n_b);
     const uint32_t both = left < 0 || right < 0 ? GEM_SYMBOL_NONE : gem_vocabulary_find2(t, a, n_a, b, n_b);
 
-    /* In GGUF files a merge of pieces that do not exist is tolerated, as other engines do: it can never apply. */
-    if (both == GEM_SYMBOL_NONE && t->lenient) return GEM_OK;
     if (both == GEM_SYMBOL_NONE)
         return gem_fail(err, GEM_E_FORMAT, offset, "%s: merge %u, \"%.*s\" and \"%.*s\": not in the vocabulary", name,
                         rank, n_a > 60 ? 60 : (int)n_a, a, n_b > 60 ? 60 : (int)n_b, b);

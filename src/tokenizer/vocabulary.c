@@ -138,12 +138,9 @@ bool gem_byte_piece(const char *s, size_t n, uint8_t *byte)
     return true;
 }
 
-/* A byte without a piece of its own encodes as <unk>, as in the reference; a vocabulary must have the one or the other. */
 static gem_status fill_bytes(struct gem_tokenizer *t, const char *name, gem_error *err)
 {
-    const uint32_t unknown = find(t, "<unk>", 5);
-
-    for (int i = 0; i < 256; i++) t->byte_id[i] = unknown;
+    for (int i = 0; i < 256; i++) t->byte_id[i] = GEM_SYMBOL_NONE;
     for (uint32_t id = 0; id < t->n_vocab; id++) {
         size_t n;
         const char *s = gem_piece_text(t, id, &n);
@@ -155,7 +152,7 @@ static gem_status fill_bytes(struct gem_tokenizer *t, const char *name, gem_erro
     }
     for (int i = 0; i < 256; i++)
         if (t->byte_id[i] == GEM_SYMBOL_NONE)
-            return gem_fail(err, GEM_E_UNSUPPORTED, 0, "%s: byte piece <0x%02X> is missing, and <unk> as well", name, i);
+            return gem_fail(err, GEM_E_UNSUPPORTED, 0, "%s: byte piece <0x%02X> is missing", name, i);
     return GEM_OK;
 }
 
@@ -170,7 +167,7 @@ static bool single(const struct gem_tokenizer *t, uint32_t id, uint32_t *cp)
     return gem_piece_merges(t, id) && gem_utf8_decode(s, n, cp) == n;
 }
 
-static gem_status fill_symbols(struct gem_tokenizer *t, gem_error *err)
+static gem_status fill_symbols(struct gem_tokenizer *t, const char *name, gem_error *err)
 {
     uint32_t n_pages = 1, cp;
 
@@ -181,6 +178,8 @@ static gem_status fill_symbols(struct gem_tokenizer *t, gem_error *err)
     for (size_t i = 0; i < (size_t)n_pages << 8; i++) t->pages[i] = GEM_SYMBOL_NONE;
     for (uint32_t id = 0; id < t->n_vocab; id++)
         if (single(t, id, &cp)) t->pages[(size_t)t->page_of[cp >> 8] << 8 | (cp & 0xff)] = id;
+    if (gem_symbol_of(t, 0x2581) == GEM_SYMBOL_NONE)
+        return gem_fail(err, GEM_E_UNSUPPORTED, 0, "%s: no piece for U+2581, which stands for the space", name);
     for (cp = 0; cp < 128; cp++) {
         const uint32_t symbol = gem_symbol_of(t, cp == ' ' ? 0x2581 : cp);
         t->ascii[cp] = symbol == GEM_SYMBOL_NONE ? t->byte_id[cp] : symbol;
@@ -272,7 +271,7 @@ gem_status gem_vocabulary_fill(struct gem_tokenizer *t, const char *name, const 
     if ((st = copy_pieces(t, name, pieces, n, err))) return st;
     if ((st = fill_slots(t, name, pieces, err))) return st;
     if ((st = fill_bytes(t, name, err))) return st;
-    if ((st = fill_symbols(t, err))) return st;
+    if ((st = fill_symbols(t, name, err))) return st;
     return fill_whole(t, err);
 }
 

@@ -52,7 +52,6 @@ struct gem_tokenizer {
     uint32_t whole_from[257]; /* of each first byte, the first in `whole`; [256] = n_whole */
     bool has_user;
     bool space_prefix; /* text gets a space in front, as does what follows a token found whole */
-    bool lenient; /* merges of unknown pieces are passed over */
 
     uint64_t *pairs;  /* [2^pair_bits] 1 << 63 | left << 42 | right << 22 | rule, or 0; linear probing */
     uint64_t *filter; /* bits: see gem_filter_bit */

@@ -148,7 +148,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     else
         list_merges(t, seed);
     t->space_prefix = data[0] & 2;
-    walk_text(t, (const char *)data + 4, n - 4 < 4096 ? n - 4 : 4096, data[0] & 4);
+    walk_text(t, (const char *)data + 4, n - 4 < 600 ? n - 4 : 600, data[0] & 4);
     gem_tokenizer_close(t);
     return 0;
 }

@@ -650,6 +650,25 @@ static void test_gguf_without_tokenizer(void)
     CHECK(t == NULL);
 }
 
+/* All scores equal, so that only the order from left to right decides and a node's next rule looks like its last. */
+static void test_ties(void)
+{
+    static const struct plan plan = {.model = "llama",
+                                     .pieces = {MARK, "a", "b", "aa", "ab", "ba", "aaa", "aab"},
+                                     .types = {1, 1, 1, 1, 1, 1, 1, 1}};
+    struct gem_tokenizer *t = NULL;
+    char text[400];
+
+    CHECK_EQ(open_plan(&plan, &t, NULL), GEM_OK);
+    if (!t) return;
+    t->space_prefix = false; /* the definition here knows of none */
+    for (uint32_t n = 0; n < sizeof text; n++) {
+        for (uint32_t k = 0; k < n; k++) text[k] = n % 3 && rnd(4) == 0 ? 'b' : 'a';
+        compare(t, text, n, false);
+    }
+    gem_tokenizer_close(t);
+}
+
 /* ---- without memory ------------------------------------------------------------------------------------ */
 
 static char *oom_json;
@@ -717,6 +736,7 @@ static const struct check_test tests[] = {
     {"json_ceiling", test_json_ceiling},
     {"gguf_errors", test_gguf_errors},
     {"gguf_without_tokenizer", test_gguf_without_tokenizer},
+    {"ties", test_ties},
     {"no_memory", test_no_memory},
 };
 

@@ -78,6 +78,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", argc == 2 ? err.message : "usage: tokenizer_stdin TOKENIZER");
         return EXIT_FAILURE;
     }
+    if (!t) {
+        fprintf(stderr, "%s: no tokenizer\n", argv[1]);
+        return EXIT_FAILURE;
+    }
     while (ok && getline(&line, &cap, stdin) > 2) {
         if (line[0] == 'd')
             ok = decode(t, line + 2);

@@ -5,8 +5,8 @@
     tools/lab/judge.py PROGRAM shared/golden/models LAB/cases [--same-bits 15] [--cpu avx2] [--only 'e2b-*'] [--quiet]
 
 The comparison and its bounds are those of tests/golden/check_models.py. This adds the table by kind of model: how many
-cases, the worst error beside its bound, what the reference's own float32 noise is there, what failed. --same-bits 15
-(the default here is 3) tries threads 1-4 with chunks 1, 7, 64 and the default, and wants the same bytes.
+cases, the worst error beside its bound, the reference's own noise there (float32, or 8-bit activations), what failed.
+--same-bits 15 (the default here is 3) tries threads 1-4 with chunks 1, 7, 64 and the default, and wants the same bytes.
 """
 import json
 import os
@@ -24,7 +24,11 @@ def kind_of(case):
     return f'{family} {"calm" if case.calm else "peaked"}'
 
 
-def noise_of(case):
+def noise_of(case, tier):
+    """The reference's own: of float32 against float64, of 8-bit activations against float32."""
+    if tier == 'fast':
+        noise = golden.read_safetensors(case.golden).get('activation_noise')
+        return noise.values[0] if noise else 0.0
     with open(case.case) as f:
         return json.load(f).get('noise', 0.0)
 
@@ -39,7 +43,7 @@ class Table:
         r['n'] += 1
         r['failed'] += bool(wrong)
         r['value'] = max(r['value'], middle if limit and limit.get('median') else worst)
-        r['noise'] = max(r['noise'], noise_of(case))
+        r['noise'] = max(r['noise'], noise_of(case, tier))
 
     def show(self):
         print(f'\n{"tier":5s}  {"model":28s} {"cases":>5s}  {"worst":>8s}  {"bound":>8s}  {"noise":>8s}  failed')

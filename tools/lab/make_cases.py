@@ -32,9 +32,11 @@ KINDS = {'L': 'sliding_attention', 'G': 'full_attention'}
 
 
 def pack(name, base, seed, pattern=None, cases=((11, 16), (47, 16)), untied=False, text_only=False, old=False,
-         vision=None, dtype='bfloat16', shard=None, dead_kv=False, trap=None, calm=False, tokenizer=False, **text):
+         vision=None, dtype='bfloat16', shard=None, dead_kv=False, trap=None, media_ids=False, calm=False,
+         tokenizer=False, **text):
     """cases: (tokens after <bos>, greedy). old: config keys of the first release. dead_kv: K/V tensors of layers that
-    share, which nothing may read. trap: config keys added that must change nothing."""
+    share, which nothing may read. trap: config keys added that must change nothing. media_ids: the first case holds
+    ids of media placeholders without media, which multimodal classes of transformers embed as <pad>."""
     return dict(locals())
 
 
@@ -67,6 +69,10 @@ PACKS = [
     pack('e2b-ple8', 'e2b', 2019, 'LLGLG', hidden_size_per_layer_input=8, num_kv_shared_layers=2),
     pack('e2b-ple72', 'e2b', 2020, 'LLGLG', hidden_size_per_layer_input=72, num_kv_shared_layers=2),
     pack('e2b-dead-kv', 'e2b', 2021, dead_kv=True),
+    pack('e2b-media-ids', 'e2b', 2023, 'LLGLG', num_kv_shared_layers=2, media_ids=True),
+    pack('e2b-media-ids-textonly', 'e2b', 2024, 'LLGLG', num_kv_shared_layers=2, media_ids=True, text_only=True),
+    pack('12b-media-ids', '12b', 2212, 'LLG', media_ids=True),
+    pack('26b-media-ids', '26b', 2311, 'LLG', media_ids=True),
     pack('e2b-gkv-ignored', 'e2b', 2022, 'LLGLG', old=True, trap={'num_global_key_value_heads': 4},
          num_kv_shared_layers=2, num_key_value_heads=2),
     # K/V heads in groups, no double width
@@ -152,7 +158,7 @@ SMALL = dict(hidden_size=64, intermediate_size=80, num_attention_heads=4, head_d
              sliding_window=8, vocab_size=320, vocab_size_per_layer_input=320)
 SHORT = ((11, 12), (40, 12))
 GOLDEN = [
-    pack('e2b', 'e2b', 4001, 'LLGLG', SHORT, dead_kv=True, tokenizer=True, num_kv_shared_layers=2,
+    pack('e2b', 'e2b', 4001, 'LLGLG', SHORT, dead_kv=True, tokenizer=True, media_ids=True, num_kv_shared_layers=2,
          **{**SMALL, 'vocab_size': 1024, 'vocab_size_per_layer_input': 1024, 'hidden_size_per_layer_input': 16}),
     pack('e4b', 'e4b', 4002, 'LLGLG', SHORT, text_only=True, old=True, dtype='float16', shard='80KB',
          num_kv_shared_layers=2, hidden_size_per_layer_input=24,
@@ -201,7 +207,7 @@ def spec_of(p):
             'vision': p['vision'], 'audio': None, 'assistant': None,
             'cases': [{'name': f'n{n + 1}', 'seed': p['seed'] * 10 + i, 'before': n, 'greedy': g}
                       for i, (n, g) in enumerate(p['cases'])],
-            'lab': {k: p[k] for k in ('untied', 'text_only', 'old', 'dtype', 'shard', 'dead_kv', 'trap')}}
+            'lab': {k: p[k] for k in ('untied', 'text_only', 'old', 'dtype', 'shard', 'dead_kv', 'trap', 'media_ids')}}
 
 
 def build(spec):
@@ -252,15 +258,17 @@ def add_tokenizer(path):
 def make(p, out):
     spec = spec_of(p)
     os.makedirs(out, exist_ok=True)
-    model, lab = build(spec), spec['lab']
+    model, lab, top = build(spec), spec['lab'], spec['top']
+    media = {v for k, v in top.items() if 'token' in k}
     print(spec['name'], sum(t.numel() for t in model.parameters()), 'parameters', flush=True)
     double = copy.deepcopy(model).double()
     for m in double.modules():  # the grouped matrix product knows no float64
         if hasattr(m, 'config'):
             m.config._experts_implementation = 'eager'
     for c in spec['cases']:
-        media = {v for k, v in spec['top'].items() if 'token' in k}
         ids = ref.draw_tokens(c['seed'], c['before'], spec['text']['vocab_size'], media)
+        if p['media_ids'] and c is spec['cases'][0]:
+            ids[3], ids[6:8], ids[-2] = top['image_token_id'], [top['audio_token_id']] * 2, top['video_token_id']
         ref.text_case(model, out, c['name'], ids, c['greedy'], double, media)
     path = os.path.join(out, 'model')
     ref.save_model(model, path, lab['dtype'], lab['shard'])
@@ -311,9 +319,7 @@ def expect(model, paths, out, base, cases):
     for c in cases:
         with open(os.path.join(out, c + '.json')) as f:
             ids = json.load(f)['tokens']
-        rows = list(range(len(ids)))[-16:]
-        ref.save_tensors({'rows': torch.tensor(rows, dtype=torch.int32), 'logits': ref.run(model, ids).logits[0, rows]},
-                         os.path.join(out, f'{base}.{c}.safetensors'))
+        ref.gguf_case(model, ids, os.path.join(out, f'{base}.{c}.safetensors'))
 
 
 def as_version_2(source, out):

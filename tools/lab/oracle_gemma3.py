@@ -228,10 +228,7 @@ def make_gguf(p, source, out, llama):
         for case in cases:
             with open(os.path.join(out, case + '.json')) as f:
                 ids = json.load(f)['tokens']
-            rows = list(range(len(ids)))[-16:]
-            logits = ref.run(model, ids).logits[0, rows]
-            ref.save_tensors({'rows': torch.tensor(rows, dtype=torch.int32), 'logits': logits},
-                             os.path.join(out, f'{kind}.{case}.safetensors'))
+            ref.gguf_case(model, ids, os.path.join(out, f'{kind}.{case}.safetensors'))
     os.remove(full)
     print(out, ' '.join(p['formats']), flush=True)
 

@@ -72,6 +72,40 @@ def distance(a, b):
     return float(((a - b) ** 2).mean().sqrt() / (b ** 2).mean().sqrt().clamp_min(1e-30))
 
 
+def int8_linear(x, w, bias=None, plain=torch.nn.functional.linear):
+    """A matrix product whose activations are rounded as Q8_0 rounds: blocks of 32, 8 bits. Routers stay exact."""
+    if x.shape[-1] % 32 == 0 and w.shape[0] > 32:
+        y = x.reshape(-1, 32)
+        step = (y.abs().amax(-1, keepdim=True) / 127).clamp_min(1e-30)
+        x = ((y / step).round() * step).reshape(x.shape)
+    return plain(x, w, bias)
+
+
+def activation_noise(model, ids, rows, logits):
+    """How far 8-bit activations alone take the reference: error of the median row. In a mixture of experts a near tie
+    of the router, decided otherwise, changes a row and those that attend to it: such cases say little about an engine."""
+    kept, torch.nn.functional.linear = torch.nn.functional.linear, int8_linear
+    configs = {id(m.config): m.config for m in model.modules() if hasattr(m, 'config')}.values()
+    before = [getattr(c, '_experts_implementation', None) for c in configs]
+    try:
+        for c in configs:
+            c._experts_implementation = 'eager'  # the grouped product does not call linear()
+        d = (run(model, ids).logits[0, rows] - logits).double()
+    finally:
+        torch.nn.functional.linear = kept
+        for c, b in zip(configs, before):
+            c._experts_implementation = b
+    return float(((d ** 2).mean(-1).sqrt() / (logits.double() ** 2).mean(-1).sqrt()).median())
+
+
+def gguf_case(model, ids, path):
+    """FILE.CASE.safetensors: the last 16 rows of what the model, filled from the file, gives."""
+    rows = list(range(len(ids)))[-16:]
+    logits = run(model, ids).logits[0, rows]
+    save_tensors({'rows': torch.tensor(rows, dtype=torch.int32), 'logits': logits,
+                  'activation_noise': torch.tensor([activation_noise(model, ids, rows, logits)])}, path)
+
+
 def save_tensors(tensors, path, metadata=None):
     """save_file gives files that only their owner can read."""
     save_file({k: t.contiguous() for k, t in tensors.items()}, path, metadata)
@@ -88,7 +122,8 @@ def text_case(model, out, name, ids, n_greedy=16, double=None, avoid=()):
         d = run(double, ids)
         noise = [distance(h[0, rows], g[0, rows]) for h, g in zip(o.hidden_states, d.hidden_states)]
         meta['noise'] = float(f'{max(noise + [distance(logits, d.logits[0, rows])]):.2e}')
-    save_tensors({'rows': torch.tensor(rows, dtype=torch.int32), 'logits': logits.float(), 'hidden': hidden.float()},
+    save_tensors({'rows': torch.tensor(rows, dtype=torch.int32), 'logits': logits.float(), 'hidden': hidden.float(),
+                  'activation_noise': torch.tensor([activation_noise(model, ids, rows, logits)])},
                  os.path.join(out, name + '.safetensors'))
     with open(os.path.join(out, name + '.json'), 'w') as f:
         json.dump(meta, f)
