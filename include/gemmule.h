@@ -155,7 +155,7 @@ GEM_API bool gem_model_get_tensor(const gem_model *model, size_t index, gem_tens
  *   control  true: control tokens spelled in the text ("<|turn>") become control tokens. false: they stay
  *            text; use this for anything a user typed.
  * Adds no <bos>: see gem_model_bos(). Invalid UTF-8 becomes byte tokens.
- * GEM_E_UNSUPPORTED when the model has no tokenizer. */
+ * GEM_E_UNSUPPORTED when the model has no tokenizer, or one of a kind that is not supported: the message says why. */
 GEM_API gem_status gem_tokenize(const gem_model *model, const char *text, size_t n_bytes, bool control, int32_t *tokens,
                                 size_t cap, size_t *n_tokens, gem_error *err);
 

@@ -14,7 +14,8 @@ struct gem_model {
     struct gem_weights w;
     enum gem_role *roles; /* [archive.n_tensors] */
     struct gem_kernels kern;
-    struct gem_tokenizer *tokenizer; /* NULL: the files have none */
+    struct gem_tokenizer *tokenizer; /* NULL: the files have none that can be used */
+    gem_error no_tokenizer;          /* why */
     gem_model_info info;
     char *name;
     int32_t bos;

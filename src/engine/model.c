@@ -75,6 +75,15 @@ static gem_status read_config(struct gem_model *m, const char *folder, gem_error
     return st;
 }
 
+/* Weights can be used without text: a tokenizer of a kind that is not supported is an error of the text functions. A
+ * damaged one is an error at once. */
+static gem_status tolerate_tokenizer(const struct gem_model *m, gem_status st, gem_error *err)
+{
+    if (st == GEM_OK || st == GEM_E_UNSUPPORTED) return GEM_OK;
+    if (err) *err = m->no_tokenizer;
+    return st;
+}
+
 static gem_status read_tokenizer_json(struct gem_model *m, const char *folder, gem_error *err)
 {
     char *path = gem_path_join(folder, "tokenizer.json", err);
@@ -84,7 +93,8 @@ static gem_status read_tokenizer_json(struct gem_model *m, const char *folder, g
     if (!path) return st;
     st = GEM_OK;
     if (gem_path_exists(path) && !(st = gem_map_open(&map, path, err)))
-        st = gem_tokenizer_from_json(&m->tokenizer, path, map.data, (size_t)map.n_bytes, err);
+        st = tolerate_tokenizer(
+            m, gem_tokenizer_from_json(&m->tokenizer, path, map.data, (size_t)map.n_bytes, &m->no_tokenizer), err);
     gem_map_close(&map);
     gem_free(path);
     return st;
@@ -128,7 +138,8 @@ static gem_status open_gguf(struct gem_model *m, const char *path, gem_error *er
 
     if ((st = gem_gguf_open(&m->archive, path, err))) return st;
     if ((st = gem_hparams_from_gguf(&m->h, &m->archive, err))) return st;
-    if ((st = gem_tokenizer_from_gguf(&m->tokenizer, &m->archive, err))) return st;
+    st = tolerate_tokenizer(m, gem_tokenizer_from_gguf(&m->tokenizer, &m->archive, &m->no_tokenizer), err);
+    if (st) return st;
     find_placeholders(m);
     return gem_recommend_from_gguf(m, err);
 }
@@ -240,6 +251,7 @@ gem_status gem_model_open(gem_model **out, const char *path, const gem_model_opt
         return gem_fail(err, GEM_E_ARGUMENT, 0, "precision: %d is neither fast (0) nor exact (1)", (int)o->precision);
     if (!(m = gem_calloc(1, sizeof *m, "a model", err))) return st;
     m->bos = -1;
+    gem_fail(&m->no_tokenizer, GEM_E_UNSUPPORTED, 0, "%s: the model has no tokenizer", path);
     m->metadata_only = o->metadata_only;
     if ((st = choose_kernels(m, o->cpu, err))) goto fail;
     if ((st = open_files(m, path, err))) goto fail;
@@ -293,7 +305,8 @@ bool gem_model_get_tensor(const gem_model *m, size_t index, gem_tensor_info *out
 static gem_status need_tokenizer(const struct gem_model *m, gem_error *err)
 {
     if (m->tokenizer) return GEM_OK;
-    return gem_fail(err, GEM_E_UNSUPPORTED, 0, "%s: the model has no tokenizer", m->archive.paths[0]);
+    if (err) *err = m->no_tokenizer;
+    return m->no_tokenizer.code;
 }
 
 gem_status gem_tokenize(const gem_model *m, const char *text, size_t n_bytes, bool control, int32_t *tokens, size_t cap,

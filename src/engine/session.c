@@ -63,10 +63,7 @@ void gem_engine_close(gem_engine *e)
     gem_free(e);
 }
 
-uint32_t gem_engine_threads(const gem_engine *e)
-{
-    return gem_pool_threads(e->pool);
-}
+uint32_t gem_engine_threads(const gem_engine *e) { return gem_pool_threads(e->pool); }
 
 /* ---- sessions ------------------------------------------------------------------------------------------------------
  */
