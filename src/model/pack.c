@@ -97,7 +97,7 @@ gem_status gem_weights_pack(struct gem_weights *w, const struct gem_hparams *h, 
         gem_map_prefetch(job->m->data, stack_bytes);
         p.dst = w->packed + done;
         gem_pool_run(pool, (size_t)(n_panels(job->m) * job->count), 4, pack_panels, &p);
-        if (job->m != &w->head || !h->tied) gem_map_release(job->m->data, stack_bytes);
+        gem_map_release(job->m->data, stack_bytes); /* of a tied head, rows come back as tokens need them */
         job->m->panels = p.dst;
         if (job->panel_stride) *job->panel_stride = bytes;
         done += bytes * job->count;
