@@ -58,8 +58,8 @@ format-check: ## fail where a C file is not formatted
 
 tidy: ## clang-tidy, warnings are errors
 	scripts/setup ci
-	$(call configure,clang)
-	scripts/tidy build/clang
+	$(call configure,tidy)
+	scripts/tidy build/tidy
 
 check: ## what no compiler checks: order of folders, licences, names
 	scripts/check-tree

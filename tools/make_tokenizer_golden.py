@@ -29,8 +29,10 @@ import tokenizers
 
 MORE = [
     "in the", " in the", "  in the", "the\nthe", "the\n\n\nthe", "\n" * 70, "\t" * 70, " " * 70, "e " * 40, "ee" * 40,
-    "<table>x</table>", "<tab", "<tabl", "<tab<table>", "<table", "< table>", "<<table>>", "<s>", "<|turn>user\nhi<turn|>\n",
-    "<|tool_call>call:f{}<tool_call|>", "<|\"|>", "<bos><bos>", "<unused3>", "<0x41>", "a<pad>b", "\u2581\u2581the\u2581", "x   y    z",
+    "<table>x</table>", "<tab", "<tabl", "<tab<table>", "<table", "< table>", "<<table>>", "<s>",
+    "<|turn>user\nhi<turn|>\n",
+    "<|tool_call>call:f{}<tool_call|>", "<|\"|>", "<bos><bos>", "<unused3>", "<0x41>", "a<pad>b",
+    "\u2581\u2581the\u2581", "x   y    z",
     "<start_of_turn>user\nhi<end_of_turn>\n", "<image_soft_token>", "[multimodal]", "caf\u00e9 \u6f22\u5b57 \U0001f600",
 ]
 
@@ -80,7 +82,8 @@ def llama_ids(program, model, text, special):
         f.write(text.encode())
         f.flush()
         args = [program, "-m", model, "-f", f.name, "--no-escape", "--ids", "--no-bos", "--log-disable"]
-        run = subprocess.run(args + ([] if special else ["--no-parse-special"]), capture_output=True, text=True, check=True)
+        args += [] if special else ["--no-parse-special"]
+        run = subprocess.run(args, capture_output=True, text=True, check=True)
     return json.loads(re.search(r"\[[-0-9, ]*\]", run.stdout).group())
 
 

@@ -36,7 +36,8 @@ typedef void gem_rms_norm_fn(float *y, const float *x, const float *w, size_t n,
  * Bound: 4e-7 * max(1, |gate|) * |up|. Infinite or NaN input gives infinite or NaN, no trap. */
 typedef void gem_gelu_mul_fn(float *gate, const float *up, size_t n);
 /* x = exp(x - max x) in place, NOT divided by the sum; returns the sum and writes max x; n >= 1. Entries of -INFINITY
- * become 0. The order of the sum depends on n only. Bound: 4e-7 relative per entry; NaN stays NaN. */
+ * become 0. The order of the sum depends on n only. Bound per entry: (4e-7 + |x - max| * FLT_EPSILON / 2)
+ * relative, since the difference rounds before it becomes an exponent; NaN stays NaN. */
 typedef float gem_softmax_fn(float *x, size_t n, float *max);
 /* Rotates x [n_heads, d] in place: pair (i, i + d/2) by the angle with cos[i], sin[i], for i < n_rot <= d/2; other
  * elements stay (spec/text-model.md 2.4.1). No contraction that depends on position in a vector: each output is

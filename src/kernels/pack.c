@@ -57,7 +57,7 @@ void gem_pack_panel(enum gem_type type, const uint8_t *rows, size_t row_bytes, s
     const struct gem_type_info *t = gem_type_info(type);
     struct gem_block b;
 
-    assert(kind != GEM_PK_NONE && n_rows <= GEM_PANEL && k % t->block == 0);
+    assert(l.group != 0 && n_rows <= GEM_PANEL && k % t->block == 0);
     if (n_rows < GEM_PANEL) memset(dst, 0, gem_panel_bytes(kind, k)); /* scale 0: padding rows are zero */
     for (size_t i = 0; i < k / t->block; i++) {
         for (uint32_t row = 0; row < n_rows; row++) {

@@ -302,12 +302,12 @@ static float maximum(const float *x, size_t n)
     vf max = v_set(-INFINITY);
     size_t i = 0;
 
-    for (; i + LANES <= n; i += LANES) max = v_max(max, v_load(x + i));
-    if (i < n) max = v_max(max, v_load_n(x + i, n - i, -INFINITY));
+    for (; i + LANES <= n; i += LANES) max = v_max(v_load(x + i), max); /* the second of two: skips NaN */
+    if (i < n) max = v_max(v_load_n(x + i, n - i, -INFINITY), max);
     return v_reduce_max(max);
 }
 
-/* A NaN may get lost in the maximum, not in the sum. */
+/* NaN does not count for the maximum, but spoils the sum. */
 static float softmax(float *x, size_t n, float *max)
 {
     const float top = maximum(x, n);
@@ -316,12 +316,12 @@ static float softmax(float *x, size_t n, float *max)
     size_t i = 0;
 
     for (; i + LANES <= n; i += LANES) {
-        const vf e = v_exp(v_sub(v_load(x + i), shift));
+        const vf e = v_exp_difference(v_load(x + i), shift);
         v_store(x + i, e);
         sum = vd_add(sum, e);
     }
     if (i < n) {
-        const vf e = v_exp(v_sub(v_load_n(x + i, n - i, -INFINITY), shift));
+        const vf e = v_exp_difference(v_load_n(x + i, n - i, -INFINITY), shift);
         v_store_n(x + i, e, n - i);
         sum = vd_add(sum, e);
     }

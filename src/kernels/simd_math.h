@@ -7,15 +7,15 @@
 #ifndef GEM_KERNELS_SIMD_MATH_H
 #define GEM_KERNELS_SIMD_MATH_H
 
-/* e^x = 2^i e^r, i = round(x / ln 2), |r| <= ln(2) / 2, e^r = 1 + r + r^2 p(r); p's part of the error is 3.1e-9.
- * ln 2 is split so that i times its head is exact (9 bits times 8). Results below the normal range round once, those
- * above are infinite, e^-inf = 0, NaN stays. */
-static INLINE vf v_exp(vf x)
+/* e^(x + tail), |tail| far below 1: 2^i e^r, i = round(x / ln 2), |r| <= ln(2) / 2, e^r = 1 + r + r^2 p(r); p's part of
+ * the error is 3.1e-9. ln 2 is split so that i times its head is exact (9 bits times 8). Results below the normal range
+ * round once, those above are infinite, e^-inf = 0, NaN stays. */
+static INLINE vf v_exp_sum(vf x, vf tail)
 {
     /* The argument comes second: min and max return their second operand when one is NaN. */
     const vf a = v_min(v_set(89.0f), v_max(v_set(-104.0f), x));
     const vf i = v_round(v_mul(a, v_set(0x1.715476p+0f)));
-    const vf r = v_fnma(i, v_set(-0x1.bd0106p-13f), v_fnma(i, v_set(0x1.63p-1f), a));
+    const vf r = v_add(v_fnma(i, v_set(-0x1.bd0106p-13f), v_fnma(i, v_set(0x1.63p-1f), a)), tail);
     vf p = v_set(0x1.6a4748p-10f);
 
     p = v_fma(p, r, v_set(0x1.1239a2p-7f));
@@ -24,6 +24,21 @@ static INLINE vf v_exp(vf x)
     p = v_fma(p, r, v_set(0x1.fffffcp-2f));
     p = v_add(v_fma(v_mul(r, r), p, r), v_set(1.0f));
     return v_scale2(p, i);
+}
+
+static INLINE vf v_exp(vf x)
+{
+    return v_exp_sum(x, v_set(0.0f));
+}
+
+/* e^(a - b). Rounding a difference of 60 would cost 2e-6 of the result: what it loses (Knuth's TwoSum) goes into the
+ * exponent as well. It is below 1e-5 where the result is not 0; the limits keep infinities out. */
+static INLINE vf v_exp_difference(vf a, vf b)
+{
+    const vf d = v_sub(a, b), part = v_sub(a, d);
+    const vf lost = v_add(v_sub(a, v_add(d, part)), v_sub(part, b)), limit = v_set(1e-5f);
+
+    return v_exp_sum(d, v_max(v_min(lost, limit), v_sub(v_set(0.0f), limit)));
 }
 
 /* |x| < 0.625: x + x^3 p(x^2), whose part of the relative error is 4.5e-9; else 1 - 2 / (e^(2|x|) + 1), with the sign

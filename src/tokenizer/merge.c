@@ -67,6 +67,7 @@ struct heap {
     struct gem_merge_list *lists; /* [N_LISTS] see list_of */
     uint64_t filled;              /* bit b: list b is not empty */
     uint32_t last;                /* the priority at hand; what waits comes after it */
+    uint32_t held;                /* a node whose pair is yet to be put into a list, or NONE */
     bool failed;                  /* a list could not grow */
 };
 
@@ -85,10 +86,10 @@ static bool reserve(struct gem_merge_list *list, size_t n)
     struct gem_merge_entry *grown;
 
     if (n <= list->cap) return true;
-    grown = gem_realloc(list->entries, n + n / 2, sizeof *grown, "", NULL);
+    grown = gem_realloc(list->entries, n, sizeof *grown, "", NULL);
     if (!grown) return false;
     list->entries = grown;
-    list->cap = n + n / 2;
+    list->cap = n;
     return true;
 }
 
@@ -97,7 +98,7 @@ static void append(struct heap *h, struct gem_merge_entry entry)
     const unsigned b = list_of(h, entry.priority);
     struct gem_merge_list *list = &h->lists[b];
 
-    if (list->n == list->cap && !reserve(list, list->n + 64)) {
+    if (list->n == list->cap && !reserve(list, list->n * 2 + 64)) {
         h->failed = true;
         return;
     }
@@ -109,6 +110,14 @@ static void put(struct heap *h, uint32_t i, uint32_t rule)
 {
     h->nodes[i].rule = rule;
     if (rule != GEM_RULE_NONE) append(h, (struct gem_merge_entry){gem_rule_priority(h->t, rule), i});
+}
+
+/* A merge's right pair is held back until the next merge, which in a run of equal letters changes it at once. */
+static void hold(struct heap *h, uint32_t i, uint32_t rule)
+{
+    if (h->held != NONE && h->held != i) put(h, h->held, h->nodes[h->held].rule);
+    h->nodes[i].rule = rule;
+    h->held = i;
 }
 
 static uint32_t rule_at(const struct heap *h, uint32_t i)
@@ -143,8 +152,9 @@ static void merge_at(struct heap *h, uint32_t i)
             i = left;
             rule = rule_left;
         } else if (rule == GEM_RULE_NONE || first_right > h->last) {
+            if (left == h->held) h->held = NONE;
             if (left != NONE) put(h, left, rule_left);
-            put(h, i, rule);
+            hold(h, i, rule);
             return;
         }
     }
@@ -178,13 +188,23 @@ static void sort_list(struct gem_merge_list *list, struct gem_merge_list *spare)
     }
 }
 
-/* Moves a list's pairs to lower ones, by making the first of their priorities the one at hand. */
-static void spread(struct heap *h, struct gem_merge_list *list)
+/* Whether all pairs of a list have the same priority; *lowest is the first in order. */
+static bool is_single(const struct gem_merge_list *list, uint32_t *lowest)
 {
-    uint32_t lowest = UINT32_MAX;
+    uint32_t highest = 0;
 
-    for (size_t i = 0; i < list->n; i++)
-        if (list->entries[i].priority < lowest) lowest = list->entries[i].priority;
+    *lowest = UINT32_MAX;
+    for (size_t i = 0; i < list->n; i++) {
+        const uint32_t priority = list->entries[i].priority;
+        if (priority < *lowest) *lowest = priority;
+        if (priority > highest) highest = priority;
+    }
+    return *lowest == highest;
+}
+
+/* Moves a list's pairs to lower ones, by making the first of their priorities the one at hand. */
+static void spread(struct heap *h, struct gem_merge_list *list, uint32_t lowest)
+{
     h->last = lowest;
     for (size_t i = 0; i < list->n; i++) append(h, list->entries[i]);
     list->n = 0;
@@ -200,6 +220,8 @@ static void merge_list(struct heap *h, struct gem_merge_list *list)
         if (rule != GEM_RULE_NONE && gem_rule_priority(h->t, rule) == h->last) merge_at(h, at);
     }
     list->n = 0; /* what merge_at adds comes later */
+    if (h->held != NONE) put(h, h->held, h->nodes[h->held].rule);
+    h->held = NONE;
 }
 
 static void merge_all(struct heap *h, struct gem_merge_list *spare)
@@ -207,9 +229,10 @@ static void merge_all(struct heap *h, struct gem_merge_list *spare)
     while (h->filled && !h->failed) {
         const unsigned b = (unsigned)__builtin_ctzll(h->filled);
         struct gem_merge_list *list = &h->lists[b];
+        uint32_t lowest;
         h->filled &= h->filled - 1;
-        if (b >= 8) {
-            spread(h, list);
+        if (b >= 8 && !is_single(list, &lowest)) {
+            spread(h, list, lowest);
         } else if (!reserve(spare, list->n)) {
             h->failed = true;
         } else {
@@ -222,7 +245,7 @@ static void merge_all(struct heap *h, struct gem_merge_list *spare)
 static gem_status merge_long(const struct gem_tokenizer *t, uint32_t *symbols, size_t *n,
                              struct gem_merge_scratch *scratch, gem_error *err)
 {
-    struct heap h = {.t = t, .nodes = scratch->nodes, .lists = scratch->lists};
+    struct heap h = {.t = t, .nodes = scratch->nodes, .lists = scratch->lists, .held = NONE};
     struct gem_merge_node *nodes = scratch->nodes;
     size_t n_out = 0;
 

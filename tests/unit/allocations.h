@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * tests/unit/allocations.h - counts what a test takes from the system, and refuses the n-th request on purpose.
  *
- * Link with the options that oom.cmake gives: malloc, calloc, realloc, aligned_alloc, free, mmap,
+ * gem_wrap_allocations() in CMake gives a test the link options: malloc, calloc, realloc, aligned_alloc, free, mmap,
  * munmap, pthread_create and pthread_join of everything linked statically then come here first; the C library's own
  * calls do not. Counting needs no sanitizer. */
 #ifndef GEM_TEST_ALLOCATIONS_H

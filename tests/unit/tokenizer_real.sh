@@ -11,9 +11,13 @@ fi
 command -v xz >/dev/null || { echo "skipped: there is no xz"; exit 77; }
 mkdir -p "$work"
 json=$work/tokenizer.json gguf=$work/tokenizer.gguf
-[ -f "$json" ] || { xz -dc "$GEM_SHARED/data/gemma4-tokenizer.json.xz" >"$json.tmp" && mv "$json.tmp" "$json"; }
+if [ ! -f "$json" ]; then
+    xz -dc "$GEM_SHARED/data/gemma4-tokenizer.json.xz" >"$json.tmp"
+    mv "$json.tmp" "$json"
+fi
 if [ ! -f "$gguf" ]; then
-    if "${GEM_PYTHON:-python3}" "$make_gguf" "$json" "$gguf.tmp"; then mv "$gguf.tmp" "$gguf"; else rm -f "$gguf.tmp"; fi
+    rm -f "$gguf.tmp"
+    ! "${GEM_PYTHON:-python3}" "$make_gguf" "$json" "$gguf.tmp" || mv "$gguf.tmp" "$gguf"
 fi
 [ -f "$gguf" ] || gguf=
 exec "$program" "$GEM_SHARED/golden/tokenizer" "$json" ${gguf:+"$gguf"}
