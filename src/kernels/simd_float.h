@@ -24,10 +24,7 @@
 /* ---- products: y[j, i] = sum w[i, :] * x[j, :] --------------------------------------------------------------- */
 
 /* Weights as bytes, so that one function serves all types. */
-static INLINE size_t bytes_of(enum gem_type type)
-{
-    return type == GEM_F32 ? 4 : 2;
-}
+static INLINE size_t bytes_of(enum gem_type type) { return type == GEM_F32 ? 4 : 2; }
 
 static INLINE const void *row_of(enum gem_type type, const void *w, size_t element)
 {
@@ -53,7 +50,8 @@ struct product {
 /* The MAX_* bound arrays that live in registers once the loops are unrolled. */
 enum { MAX_ROWS = 8, MAX_COLS = 4 };
 
-static INLINE void multiply(vf acc[MAX_COLS][MAX_ROWS], const struct product *p, size_t at, size_t n, int rows, int cols)
+static INLINE void multiply(vf acc[MAX_COLS][MAX_ROWS], const struct product *p, size_t at, size_t n, int rows,
+                            int cols)
 {
     vf x[MAX_COLS];
 
@@ -93,8 +91,7 @@ static INLINE void tile(const struct product *p, int rows, int cols)
             y[0] = sums[0];
         }
         UNROLL
-        for (int r = 0; r + 4 <= rows; r += 4)
-            v_reduce4(y + r, acc[c][r], acc[c][r + 1], acc[c][r + 2], acc[c][r + 3]);
+        for (int r = 0; r + 4 <= rows; r += 4) v_reduce4(y + r, acc[c][r], acc[c][r + 1], acc[c][r + 2], acc[c][r + 3]);
     }
 }
 
@@ -127,8 +124,8 @@ static INLINE void panel(struct product p, size_t n, size_t m)
 }
 
 /* Columns in blocks that stay in the second-level cache while the weights stream by. */
-static INLINE void gemm(enum gem_type type, const void *w, size_t ldw, const float *x, size_t ldx, float *y,
-                        size_t ldy, size_t n, size_t m, size_t k)
+static INLINE void gemm(enum gem_type type, const void *w, size_t ldw, const float *x, size_t ldx, float *y, size_t ldy,
+                        size_t n, size_t m, size_t k)
 {
     const size_t fit = ((size_t)256 << 10) / (k * sizeof *x + 1) / COLS * COLS, block = fit < 8 * COLS ? 8 * COLS : fit;
 

@@ -26,10 +26,7 @@ static INLINE vf v_exp_sum(vf x, vf tail)
     return v_scale2(p, i);
 }
 
-static INLINE vf v_exp(vf x)
-{
-    return v_exp_sum(x, v_set(0.0f));
-}
+static INLINE vf v_exp(vf x) { return v_exp_sum(x, v_set(0.0f)); }
 
 /* e^(a - b). Rounding a difference of 60 would cost 2e-6 of the result: what it loses (Knuth's TwoSum) goes into the
  * exponent as well. It is below 1e-5 where the result is not 0; the limits keep infinities out. */

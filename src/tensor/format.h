@@ -11,9 +11,26 @@
 
 /* Values are GGUF's tensor type numbers. */
 enum gem_type {
-    GEM_F32 = 0, GEM_F16 = 1, GEM_Q4_0 = 2, GEM_Q4_1 = 3, GEM_Q5_0 = 6, GEM_Q5_1 = 7, GEM_Q8_0 = 8,
-    GEM_Q2_K = 10, GEM_Q3_K = 11, GEM_Q4_K = 12, GEM_Q5_K = 13, GEM_Q6_K = 14, GEM_IQ4_NL = 20, GEM_IQ4_XS = 23,
-    GEM_I8 = 24, GEM_I16 = 25, GEM_I32 = 26, GEM_I64 = 27, GEM_F64 = 28, GEM_BF16 = 30,
+    GEM_F32 = 0,
+    GEM_F16 = 1,
+    GEM_Q4_0 = 2,
+    GEM_Q4_1 = 3,
+    GEM_Q5_0 = 6,
+    GEM_Q5_1 = 7,
+    GEM_Q8_0 = 8,
+    GEM_Q2_K = 10,
+    GEM_Q3_K = 11,
+    GEM_Q4_K = 12,
+    GEM_Q5_K = 13,
+    GEM_Q6_K = 14,
+    GEM_IQ4_NL = 20,
+    GEM_IQ4_XS = 23,
+    GEM_I8 = 24,
+    GEM_I16 = 25,
+    GEM_I32 = 26,
+    GEM_I64 = 27,
+    GEM_F64 = 28,
+    GEM_BF16 = 30,
     GEM_N_TYPES = 42 /* one more than GGUF's largest number; not every number below has a name */
 };
 

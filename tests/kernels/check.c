@@ -38,15 +38,9 @@ static struct {
     uint64_t random;
 } state;
 
-const struct gem_kernels *check_definition(void)
-{
-    return &state.definition;
-}
+const struct gem_kernels *check_definition(void) { return &state.definition; }
 
-bool check_benching(void)
-{
-    return state.bench;
-}
+bool check_benching(void) { return state.bench; }
 
 /* ---- functions and cases ------------------------------------------------------------------------------------- */
 
@@ -115,7 +109,8 @@ void check_bits(const void *got, const void *want, size_t n, size_t size)
         memcpy(&x, &a, sizeof x);
         memcpy(&y, &b, sizeof y);
         if (size == sizeof x)
-            failed("[%zu] has other bits: %08" PRIx32 " (%.9g), want %08" PRIx32 " (%.9g)", i, a, (double)x, b, (double)y);
+            failed("[%zu] has other bits: %08" PRIx32 " (%.9g), want %08" PRIx32 " (%.9g)", i, a, (double)x, b,
+                   (double)y);
         else
             failed("[%zu] has other bits: %" PRIx32 ", want %" PRIx32, i, a, b);
         return;
@@ -151,10 +146,7 @@ void *check_buf_aligned(size_t n_bytes, size_t align)
     return b->data;
 }
 
-void *check_buf(size_t n_bytes)
-{
-    return check_buf_aligned(n_bytes, 1);
-}
+void *check_buf(size_t n_bytes) { return check_buf_aligned(n_bytes, 1); }
 
 static bool intact(const uint8_t *p, size_t n)
 {
@@ -186,15 +178,9 @@ uint32_t check_rnd(void)
     return (uint32_t)((z ^ z >> 31) >> 32);
 }
 
-size_t check_rnd_below(size_t n)
-{
-    return check_rnd() % n;
-}
+size_t check_rnd_below(size_t n) { return check_rnd() % n; }
 
-static float unit(void)
-{
-    return (float)(check_rnd() >> 8) * 0x1p-24f;
-}
+static float unit(void) { return (float)(check_rnd() >> 8) * 0x1p-24f; }
 
 float check_rnd_f32(enum check_sign sign)
 {
@@ -288,8 +274,11 @@ bool check_timer_next(struct check_timer *t)
 /* A kernel read or wrote beyond a buffer: say where. No printf: it is not safe here. */
 static void on_fault(int signal_number)
 {
-    const char *parts[] = {"FAULT ", state.tier, " ", state.func, " ", state.at, ": ",
-                           signal_number == SIGSEGV ? "reads or writes outside its buffers\n" : "illegal instruction\n"};
+    const char *parts[] = {
+        "FAULT ", state.tier,
+        " ",      state.func,
+        " ",      state.at,
+        ": ",     signal_number == SIGSEGV ? "reads or writes outside its buffers\n" : "illegal instruction\n"};
 
     for (size_t i = 0; i < COUNT(parts); i++)
         if (write(STDOUT_FILENO, parts[i], strlen(parts[i])) < 0) break;

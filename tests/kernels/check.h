@@ -33,7 +33,8 @@ void check_packed(const struct gem_kernels *k);
 
 /* The table of definitions, tier "c". */
 const struct gem_kernels *check_definition(void);
-/* Begins a function. False: a lower tier had this pointer already, or the command line asks for others or for --bench. */
+/* Begins a function. False: a lower tier had this pointer already, or the command line asks for others or for --bench.
+ */
 bool check_func(const char *name, check_fn *fn);
 
 /* Names the case at hand, for messages. */

@@ -620,7 +620,7 @@ static void bench_elements(const struct gem_kernels *k)
 
     /* Values that stay away from subnormals and infinity however often a function is applied. */
     CHECK_BENCH("rms_norm 1536", (check_fn *)k->rms_norm, 1536 * 8, 0) k->rms_norm(y, x, w, 1536, 1e-6f);
-    CHECK_BENCH("gelu_mul 6144", (check_fn *)k->gelu_mul, N * 8, 0) 
+    CHECK_BENCH("gelu_mul 6144", (check_fn *)k->gelu_mul, N * 8, 0)
     {
         memcpy(y, w, N * sizeof *y);
         k->gelu_mul(y, x, N);
