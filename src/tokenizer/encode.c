@@ -109,7 +109,7 @@ static uint64_t hash_symbol(uint64_t hash, uint32_t symbol) { return (hash ^ sym
 static gem_status encode_plain(struct encoder *e, const char *s, size_t n, bool space)
 {
     const struct gem_tokenizer *t = e->t;
-    size_t at = 0, len;
+    size_t at = 0, len = 0;
     gem_status st;
 
     while (at < n) {

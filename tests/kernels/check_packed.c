@@ -249,6 +249,7 @@ static void fill_acts(char *act, size_t m, size_t k, enum fill fill)
 static double product(enum gem_pack_kind kind, const uint8_t *panel, size_t row, const char *act, size_t k, double *sum)
 {
     const size_t group = (size_t)group_of(kind);
+    const int8_t *q = (const int8_t *)act;
     double y = 0.0;
 
     *sum = 0.0;
@@ -257,8 +258,8 @@ static double product(enum gem_pack_kind kind, const uint8_t *panel, size_t row,
         const struct element g = panel_element(kind, panel, row, at);
         double dot = 0.0, sum_q = 0.0;
         for (size_t i = at; i < at + group; i++) {
-            dot += (double)panel_element(kind, panel, row, i).code * (double)act[i];
-            sum_q += (double)act[i];
+            dot += (double)panel_element(kind, panel, row, i).code * (double)q[i];
+            sum_q += (double)q[i];
         }
         y += xs * (g.scale * dot - g.min * sum_q);
         *sum += implied_of(kind) ? fabs(xs * g.scale * (dot - implied_of(kind) * sum_q))
