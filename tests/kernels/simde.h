@@ -16,6 +16,7 @@
 #define __mmask16 simde__mmask16 /* whichever this is, native or not */
 
 /* result NAME(argument type a) whose n lanes are `to` i = EXPRESSION of the array a. */
+/* NOLINTBEGIN(bugprone-macro-parentheses): types and an expression over a and i, which want none */
 #define GEM_MAP(name, result, to, n, argument, from, expression)                                                       \
     static inline __attribute__((unused)) result gem_simde_##name(argument v)                                          \
     {                                                                                                                  \
@@ -28,6 +29,8 @@
         memcpy(&r, b, sizeof r);                                                                                       \
         return r;                                                                                                      \
     }
+
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 GEM_MAP(cvtepu16_epi32, __m512i, int32_t, 16, __m256i, uint16_t, a[i])
 GEM_MAP(cvtepi32_epi16, __m256i, int16_t, 16, __m512i, int32_t, (int16_t)(uint16_t)a[i])
