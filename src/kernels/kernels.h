@@ -80,20 +80,22 @@ uint64_t gem_panel_bytes(enum gem_pack_kind kind, size_t k);
 /* Packs rows [n_rows <= 16, k] of `type`, row stride in bytes, into one panel at dst (64-byte aligned). */
 void gem_pack_panel(enum gem_type type, const uint8_t *rows, size_t row_bytes, size_t n_rows, size_t k, uint8_t *dst);
 
-/* ACTIVATIONS. One row of k floats (k a multiple of 32) becomes int8: per block of 32 a scale = max|x| / 127 and
- * q = nearest(x * (127 / max|x|)) in float32 (ties to even; q in [-127, 127]), and the sums of q over each half block
- * of 16. Where max|x| < 2^-100 the block is zero: scale 0, q 0. Where a value is infinite or NaN: scale NaN, q 0, so
- * that every output is NaN. A row is stored as int8 q[k], then float scale[k / 32], then int32 sum[k / 16]:
- * gem_act_bytes(k), rows 64-byte aligned. All tables give the same bits. */
+/* ACTIVATIONS. One row of k floats (k a multiple of 32) becomes k / 32 blocks of int8: a scale = max|x| / 127 and
+ * q = nearest(x * (127 / max|x|)) in float32 (ties to even; q in [-127, 127]). Where max|x| < 2^-100 the block is zero:
+ * scale 0, q 0. Where a value is infinite or NaN: scale NaN, q 0, so that every output is NaN. What kernels want of a
+ * block lies side by side, so that one pointer finds all of it. Rows lie gem_act_bytes(k) apart, 64-byte aligned. All
+ * tables give the same bits. */
+struct gem_act_block {
+    int8_t q[GEM_ACT_BLOCK];
+    float scale;
+    int32_t sum[2]; /* of q over each half */
+    int32_t offset; /* -8 (sum[0] + sum[1]): where sums of products with a code of w = scale * (code - 8) start */
+};
+_Static_assert(sizeof(struct gem_act_block) == 48, "four bytes of a block never cross a line of the cache");
+
 static inline size_t gem_act_bytes(size_t k)
 {
-    const size_t n = k + k / 32 * 4 + k / 16 * 4;
-    return (n + 63) & ~(size_t)63;
-}
-static inline const float *gem_act_scale(const void *row, size_t k) { return (const float *)((const char *)row + k); }
-static inline const int32_t *gem_act_sum(const void *row, size_t k)
-{
-    return (const int32_t *)((const char *)row + k + k / 32 * 4);
+    return (k / GEM_ACT_BLOCK * sizeof(struct gem_act_block) + 63) & ~(size_t)63;
 }
 
 typedef void gem_quantize_fn(void *act, const float *x, size_t k);
