@@ -200,7 +200,7 @@ static void try_model(const char *path, gem_precision precision, const char *cpu
 
 int main(int argc, char **argv)
 {
-    static const char *const tiers[] = {"c", "avx2", "avx512"};
+    static const char *const tiers[] = {"c", "avx2", "avx512", "avx512bf16"};
 
     for (int i = 1; i < argc; i++)
         for (size_t t = 0; t < 3; t++) {
