@@ -45,7 +45,7 @@ static void quantize_rows(void *context, size_t begin, size_t end, unsigned thre
 }
 
 /* Activation rows of one block stay in the second-level cache while panels pass by. */
-enum { ACT_BLOCK_ROWS = 64 };
+enum { ACT_BLOCK_ROWS = 96 };
 
 /* Items are panels. */
 static void packed_panels(void *context, size_t begin, size_t end, unsigned thread)
