@@ -101,6 +101,11 @@ static void gelu_mul(float *gate, const float *up, size_t n)
     }
 }
 
+static void sigmoid_mul(float *x, const float *gate, size_t n)
+{
+    for (size_t i = 0; i < n; i++) x[i] = (float)((double)x[i] / (1.0 + exp(-(double)gate[i])));
+}
+
 static float softmax(float *x, size_t n, float *max)
 {
     double sum = 0.0;
@@ -158,6 +163,7 @@ void gem_kernels_float_c(struct gem_kernels *k)
     k->value_bf16 = value_bf16;
     k->rms_norm = rms_norm;
     k->gelu_mul = gelu_mul;
+    k->sigmoid_mul = sigmoid_mul;
     k->softmax = softmax;
     k->rope = rope;
     k->softcap = softcap;

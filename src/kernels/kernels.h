@@ -35,6 +35,9 @@ typedef void gem_rms_norm_fn(float *y, const float *x, const float *w, size_t n,
 /* gate = gelu_tanh(gate) * up, gelu_tanh(x) = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))).
  * Bound: 4e-7 * max(1, |gate|) * |up|. Infinite or NaN input gives infinite or NaN, no trap. */
 typedef void gem_gelu_mul_fn(float *gate, const float *up, size_t n);
+/* x = x * sigmoid(gate) = x / (1 + e^-gate) [n]; with gate == x, SiLU. Bound: 1e-6 relative plus |x| 2^-127 (where
+ * e^-gate exceeds float32) plus 2^-149. Infinite or NaN input gives infinite, NaN or 0, no trap. */
+typedef void gem_sigmoid_mul_fn(float *x, const float *gate, size_t n);
 /* x = exp(x - max x) in place, NOT divided by the sum; returns the sum and writes max x; n >= 1. Entries of -INFINITY
  * become 0. The order of the sum depends on n only. Bound per entry: (4e-7 + |x - max| * FLT_EPSILON / 2)
  * relative, since the difference rounds before it becomes an exponent; NaN stays NaN. */
@@ -117,6 +120,7 @@ struct gem_kernels {
     gem_value_fn *value_f32, *value_bf16;
     gem_rms_norm_fn *rms_norm;
     gem_gelu_mul_fn *gelu_mul;
+    gem_sigmoid_mul_fn *sigmoid_mul;
     gem_softmax_fn *softmax;
     gem_rope_fn *rope;
     gem_softcap_fn *softcap;

@@ -376,6 +376,27 @@ static void check_gelu_block(const struct gem_kernels *k, float *x, size_t n)
     check_bits(cut, y, n, sizeof *y);
 }
 
+/* Gates sweep over everything; then x is its own gate. */
+static void check_sigmoid_block(const struct gem_kernels *k, float *gate, size_t n)
+{
+    for (int self = 0; self < 2; self++) {
+        const float *from = self ? gate : random_f32(n, CHECK_MIXED);
+        float *y = copy_f32(from, n), *want = copy_f32(from, n), *cut = copy_f32(from, n);
+
+        k->sigmoid_mul(y, self ? y : gate, n);
+        check_definition()->sigmoid_mul(want, self ? want : gate, n);
+        for (size_t i = 0; i < n; i++) {
+            const double x = (double)from[i], formula = x / (1 + exp(-(double)gate[i]));
+            const double least = 0x1p-149 + (isfinite(x) ? fabs(x) * 0x1p-127 : 0);
+            check_near(i, (double)want[i], formula, 1e-7 * fabs(formula) + 0x1p-149);
+            check_near(i, (double)y[i], (double)want[i], 1e-6 * fabs(formula) + least);
+        }
+        for (size_t i = 0, run; i < n; i += run)
+            k->sigmoid_mul(cut + i, self ? cut + i : gate + i, run = random_run(n - i));
+        check_bits(cut, y, n, sizeof *y);
+    }
+}
+
 /* In a block whose cap is `cap`. */
 static void check_softcap_of(const struct gem_kernels *k, const float *x, size_t n, float cap)
 {
@@ -461,6 +482,7 @@ static void check_elements(const struct gem_kernels *k)
         void (*block)(const struct gem_kernels *k, float *x, size_t n);
     } all[] = {
         {"gelu_mul", (check_fn *)k->gelu_mul, check_gelu_block},
+        {"sigmoid_mul", (check_fn *)k->sigmoid_mul, check_sigmoid_block},
         {"softcap", (check_fn *)k->softcap, check_softcap_block},
         {"to_bf16", (check_fn *)k->to_bf16, check_to_bf16_block},
         {"add", (check_fn *)k->add, check_add_block},
@@ -624,6 +646,11 @@ static void bench_elements(const struct gem_kernels *k)
     {
         memcpy(y, w, N * sizeof *y);
         k->gelu_mul(y, x, N);
+    }
+    CHECK_BENCH("sigmoid_mul 6144", (check_fn *)k->sigmoid_mul, N * 8, 0)
+    {
+        memcpy(y, w, N * sizeof *y);
+        k->sigmoid_mul(y, x, N);
     }
     CHECK_BENCH("softmax 512", (check_fn *)k->softmax, 512 * 4, 0) k->softmax(w, 512, &max);
     CHECK_BENCH("softcap 6144", (check_fn *)k->softcap, N * 4, 0) k->softcap(x, N, 30.0f);
