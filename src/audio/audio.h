@@ -5,7 +5,7 @@
  * E2B and E4B: 16 kHz mono PCM -> log-mel features [T, 128] -> two convolutions that keep one of four frames ->
  * conformer blocks -> projection [N, hidden]. 12B: frames of 640 samples -> projection, no encoder.
  *
- *   gem_audio_bind(&w, archive, hidden, &err);  gem_audio_pack(&w, pool, &err);        the second for the fast tier
+ *   gem_audio_bind(&w, archive, hidden, &err);  gem_audio_pack(&w, kernels, pool, &err); the second for the fast tier
  *   gem_audio_open(&e, &w, kernels, pool, 0, &err);                                    takes all memory there is to
  * take gem_sound_check(name, pcm, n, &err);                                                 media/sound.h for (i = 0;
  * (p = gem_audio_piece(&w, n, i)).n_samples; i++)                        each between its own markers
@@ -32,6 +32,7 @@ enum {
 struct gem_audio_linear {
     struct gem_matrix w;
     float in_min, in_max, out_min, out_max;
+    bool half; /* fast tier: w is bfloat16, and x is rounded to it */
 };
 
 struct gem_audio_ffn {
@@ -64,7 +65,7 @@ struct gem_audio_weights {
     struct gem_audio_layer *layers;         /* [n_layers] */
 
     float *vectors;  /* storage of all but matrices, float32 */
-    uint8_t *packed; /* storage of all panels */
+    uint8_t *packed; /* storage of what was packed */
     uint64_t packed_bytes;
     const char *path; /* the archive's, for messages */
 };
@@ -76,8 +77,10 @@ bool gem_audio_found(const struct gem_archive *a);
  * A tensor that is missing, misshapen, unknown or of a type that does not decode is named. */
 gem_status gem_audio_bind(struct gem_audio_weights *w, const struct gem_archive *a, uint32_t text_hidden,
                           gem_error *err);
-/* For the fast tier: packs matrices as 8-bit panels, float ones too. Without it products run in float32. */
-gem_status gem_audio_pack(struct gem_audio_weights *w, struct gem_pool *pool, gem_error *err);
+/* For the fast tier: panels of quantised matrices; bfloat16 for most float ones, where `kern` has it. Afterwards the
+ * weights are for encoders with that table. Without it products run in float32. */
+gem_status gem_audio_pack(struct gem_audio_weights *w, const struct gem_kernels *kern, struct gem_pool *pool,
+                          gem_error *err);
 void gem_audio_weights_close(struct gem_audio_weights *w);
 
 /* ---- how long a sound is ------------------------------------------------------------------------------------- */
@@ -106,7 +109,7 @@ struct gem_audio_state; /* what one layer remembers of the past */
 struct gem_audio_encoder {
     const struct gem_audio_weights *w;
     struct gem_mel mel;
-    /* Only what gem_linear reads: kern, pool, act, threads[].tile. */
+    /* Only what gem_linear reads: kern, pool, act, wide, threads[].tile. */
     struct gem_forward products;
     uint32_t max_rows;
     struct gem_arena arena;
@@ -124,7 +127,7 @@ struct gem_audio_encoder {
     float *scores;                 /* [threads, 2, GEM_AUDIO_DISTANCES], each on its own cache lines */
 };
 
-/* Bytes that gem_audio_open takes. max_rows: tokens per step, which bounds memory; 0: 128. */
+/* Bytes that gem_audio_open takes. max_rows: tokens per step, which bounds memory; 0: 256, 10 s. */
 uint64_t gem_audio_bytes(const struct gem_audio_weights *w, uint32_t max_rows, unsigned n_threads);
 gem_status gem_audio_open(struct gem_audio_encoder *e, const struct gem_audio_weights *w,
                           const struct gem_kernels *kern, struct gem_pool *pool, uint32_t max_rows, gem_error *err);

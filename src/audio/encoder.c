@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-enum { MAX_ROWS = 128, PAST = GEM_AUDIO_DISTANCES - 1, GLU_PAST = GEM_AUDIO_KERNEL - 1 };
+enum { MAX_ROWS = 256, PAST = GEM_AUDIO_DISTANCES - 1, GLU_PAST = GEM_AUDIO_KERNEL - 1 };
 
 /* The first frame begins this many samples, all 0, before the first one. */
 enum { LEAD = GEM_MEL_WINDOW - GEM_MEL_HOP };
@@ -102,7 +102,7 @@ static void lay_out(struct gem_audio_encoder *e, unsigned n_threads)
     e->norm = FLOATS(rows * larger(w->hidden, w->width));
     e->clip = FLOATS(rows * wide);
     e->wide = FLOATS(larger(rows, GEM_AUDIO_DISTANCES) * wide);
-    e->products.act = take(a, counting, rows, gem_act_bytes(wide / 32 * 32 + 32));
+    e->products.act = take(a, counting, 2 * rows, gem_act_bytes(wide / 32 * 32 + 32)); /* or bfloat16 rows */
     e->products.threads = take(a, counting, n_threads, sizeof *e->products.threads);
     for (unsigned i = 0; i < n_threads; i++) {
         float *tile = FLOATS(GEM_TILE * wide);
@@ -149,6 +149,7 @@ gem_status gem_audio_open(struct gem_audio_encoder *e, const struct gem_audio_we
     if ((st = gem_arena_open(&e->arena, n_bytes, "an audio encoder", err))) return st;
     e->products.kern = kern;
     e->products.pool = pool;
+    e->products.wide = true;
     lay_out(e, n_threads);
     if (!w->raw) {
         gem_mel_init(&e->mel);
@@ -162,47 +163,6 @@ void gem_audio_close(struct gem_audio_encoder *e)
 {
     gem_arena_close(&e->arena);
     *e = (struct gem_audio_encoder){0};
-}
-
-/* ---- products ------------------------------------------------------------------------------------------------ */
-
-struct clamping {
-    float *y;
-    const float *x;
-    size_t n;
-    float min, max;
-};
-
-static void clamp_rows(void *context, size_t begin, size_t end, unsigned thread)
-{
-    const struct clamping *c = context;
-    const float *x = c->x + begin * c->n;
-    float *y = c->y + begin * c->n;
-
-    (void)thread;
-    for (size_t i = 0; i < (end - begin) * c->n; i++) {
-        const float low = x[i] < c->min ? c->min : x[i]; /* NaN stays */
-        y[i] = low > c->max ? c->max : low;
-    }
-}
-
-static void clamp(struct gem_audio_encoder *e, float *y, const float *x, uint32_t n, size_t width, float min, float max)
-{
-    struct clamping c = {y, x, width, min, max};
-
-    gem_pool_run(e->products.pool, n, 8, clamp_rows, &c);
-}
-
-void gem_audio_product(struct gem_audio_encoder *e, float *y, const struct gem_audio_linear *l, const float *x,
-                       uint32_t n)
-{
-    const bool clips_in = l->in_min > -INFINITY || l->in_max < INFINITY;
-    struct gem_act act;
-
-    if (clips_in) clamp(e, e->clip, x, n, l->w.cols, l->in_min, l->in_max);
-    act = gem_act_of(&e->products, clips_in ? e->clip : x, l->w.cols, n, l->w.cols);
-    gem_linear(&e->products, y, l->w.rows, &l->w, &act);
-    if (l->out_min > -INFINITY || l->out_max < INFINITY) clamp(e, y, y, n, l->w.rows, l->out_min, l->out_max);
 }
 
 /* ---- steps --------------------------------------------------------------------------------------------------- */

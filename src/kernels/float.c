@@ -48,6 +48,18 @@ static void gemm_bf16(const void *w, size_t ldw, const float *x, size_t ldx, flo
     gemm(GEM_BF16, w, ldw, x, ldx, y, ldy, n, m, k);
 }
 
+static void gemm_bf16_bf16(const uint16_t *w, size_t ldw, const uint16_t *x, size_t ldx, float *y, size_t ldy, size_t n,
+                           size_t m, size_t k)
+{
+    for (size_t j = 0; j < m; j++)
+        for (size_t i = 0; i < n; i++) {
+            double sum = 0.0;
+            for (size_t l = 0; l < k; l++)
+                sum += (double)gem_bf16_to_f32(w[i * ldw + l]) * (double)gem_bf16_to_f32(x[j * ldx + l]);
+            y[j * ldy + i] = (float)sum;
+        }
+}
+
 /* Scores are products of keys (as weights) with queries. */
 static void score_f32(const float *q, size_t ldq, const void *key, size_t ldk, float *s, size_t lds, size_t n_q,
                       size_t n_keys, size_t d)
@@ -157,6 +169,7 @@ void gem_kernels_float_c(struct gem_kernels *k)
     k->gemm_f32 = gemm_f32;
     k->gemm_f16 = gemm_f16;
     k->gemm_bf16 = gemm_bf16;
+    k->gemm_bf16_bf16 = gemm_bf16_bf16;
     k->score_f32 = score_f32;
     k->score_bf16 = score_bf16;
     k->value_f32 = value_f32;

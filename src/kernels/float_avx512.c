@@ -127,3 +127,90 @@ static INLINE double vd_reduce(vd s)
 #include "kernels/simd_float.h"
 
 void gem_kernels_float_avx512(struct gem_kernels *k) { install(k); }
+
+/* ---- AVX512-BF16 ----------------------------------------------------------------------------------------------- */
+
+#if !defined(GEM_SIMDE)
+/* Only these functions are built for it. */
+#define BF16 __attribute__((target("avx512bf16")))
+
+enum { PAIRS = 2 * LANES };
+
+static INLINE __m512i load_pairs(const uint16_t *p, size_t n)
+{
+    return n == PAIRS ? _mm512_loadu_si512(p) : _mm512_maskz_loadu_epi16(((__mmask32)1 << n) - 1, p);
+}
+
+struct pairs {
+    const uint16_t *w, *x;
+    float *y;
+    size_t ldw, ldx, ldy, k;
+};
+
+static INLINE BF16 void multiply_pairs(vf acc[COLS][ROWS], const struct pairs *p, size_t at, size_t n, int rows,
+                                       int cols)
+{
+    __m512i x[COLS];
+
+    UNROLL
+    for (int c = 0; c < cols; c++) x[c] = load_pairs(p->x + (size_t)c * p->ldx + at, n);
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        const __m512i w = load_pairs(p->w + (size_t)r * p->ldw + at, n);
+        UNROLL
+        for (int c = 0; c < cols; c++) acc[c][r] = _mm512_dpbf16_ps(acc[c][r], (__m512bh)w, (__m512bh)x[c]);
+    }
+}
+
+/* As tile() of simd_float.h: lane l adds the pairs l, l + LANES, ... in order. */
+static INLINE BF16 void tile_pairs(const struct pairs *p, int rows, int cols)
+{
+    vf acc[COLS][ROWS];
+    size_t i = 0;
+
+    UNROLL
+    for (int c = 0; c < cols; c++) {
+        UNROLL
+        for (int r = 0; r < ROWS; r++) acc[c][r] = v_set(0.0f);
+    }
+    for (; i + PAIRS <= p->k; i += PAIRS) multiply_pairs(acc, p, i, PAIRS, rows, cols);
+    if (i < p->k) multiply_pairs(acc, p, i, p->k - i, rows, cols);
+    UNROLL
+    for (int c = 0; c < cols; c++) {
+        float sums[4];
+
+        v_reduce4(sums, acc[c][0], acc[c][1], acc[c][2], acc[c][3]);
+        memcpy(p->y + (size_t)c * p->ldy, sums, (size_t)rows * sizeof *sums);
+    }
+}
+
+/* All m columns of `rows` rows. */
+static INLINE BF16 void stripe_pairs(struct pairs p, int rows, size_t m)
+{
+    for (; m >= COLS; m -= COLS) {
+        tile_pairs(&p, rows, COLS);
+        p.x += COLS * p.ldx;
+        p.y += COLS * p.ldy;
+    }
+    for (; m; m--) {
+        tile_pairs(&p, rows, 1);
+        p.x += p.ldx;
+        p.y += p.ldy;
+    }
+}
+
+static BF16 void gemm_bf16_bf16(const uint16_t *w, size_t ldw, const uint16_t *x, size_t ldx, float *y, size_t ldy,
+                                size_t n, size_t m, size_t k)
+{
+    struct pairs p = {w, x, y, ldw, ldx, ldy, k};
+
+    for (; n >= ROWS; n -= ROWS, p.w += ROWS * ldw, p.y += ROWS) stripe_pairs(p, ROWS, m);
+    for (; n; n--, p.w += ldw, p.y++) stripe_pairs(p, 1, m);
+}
+
+void gem_kernels_bf16_avx512(struct gem_kernels *k)
+{
+    k->has_bf16 = true;
+    k->gemm_bf16_bf16 = gemm_bf16_bf16;
+}
+#endif

@@ -44,6 +44,9 @@ void gem_kernels_init(struct gem_kernels *k, unsigned cpu)
         k->name = "avx512";
         gem_kernels_float_avx512(k);
         gem_kernels_packed_avx512(k);
+#if !defined(GEM_SIMDE)
+        if (cpu & GEM_CPU_BF16) gem_kernels_bf16_avx512(k);
+#endif
     }
 #else
     (void)cpu;

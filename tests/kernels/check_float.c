@@ -201,6 +201,66 @@ static void check_gemm(const struct gem_kernels *k)
     }
 }
 
+/* ---- products of bfloat16 with bfloat16 ---------------------------------------------------------------------- */
+
+struct pairs {
+    size_t n, m, k, ldw, ldx, ldy;
+};
+
+static void check_pairs_case(const struct gem_kernels *k, const struct pairs *p, enum check_sign sign)
+{
+    const uint16_t *w = (const uint16_t *)(const void *)random_rows(GEM_BF16, p->n, p->ldw, p->k, sign);
+    const uint16_t *x = (const uint16_t *)(const void *)random_rows(GEM_BF16, p->m, p->ldx, p->k, sign);
+    const size_t n_y = (p->m - 1) * p->ldy + p->n, i = check_rnd_below(p->n), j = check_rnd_below(p->m);
+    float *y = check_buf(n_y * sizeof *y), *part = check_buf((p->m - j) * (p->n - i) * sizeof *part);
+
+    check_case("n=%zu m=%zu k=%zu ldw=%zu ldx=%zu ldy=%zu sign=%d", p->n, p->m, p->k, p->ldw, p->ldx, p->ldy, sign);
+    for (size_t at = 0; at < n_y; at++) y[at] = 12345.0f;
+    k->gemm_bf16_bf16(w, p->ldw, x, p->ldx, y, p->ldy, p->n, p->m, p->k);
+    for (size_t at = 0; at < n_y; at++) {
+        const size_t row = at % p->ldy, column = at / p->ldy;
+        double sum = 0.0, magnitude = 0.0;
+
+        for (size_t l = 0; row < p->n && l < p->k; l++) {
+            const double term = element(GEM_BF16, w, row * p->ldw + l) * element(GEM_BF16, x, column * p->ldx + l);
+            sum += term;
+            magnitude += fabs(term);
+        }
+        if (row < p->n)
+            check_near(at, (double)y[at], sum, (8 + (double)p->k / 8) * (double)FLT_EPSILON * magnitude + 1e-36);
+        else
+            check_true(y[at] == 12345.0f, "left alone between rows of y");
+    }
+    k->gemm_bf16_bf16(w + i * p->ldw, p->ldw, x + j * p->ldx, p->ldx, part, p->n - i, p->n - i, p->m - j, p->k);
+    for (size_t c = 0; c < p->m - j; c++)
+        check_bits(part + c * (p->n - i), y + (j + c) * p->ldy + i, p->n - i, sizeof *part);
+    check_release();
+}
+
+static void check_pairs(const struct gem_kernels *k)
+{
+    if (!check_func("gemm_bf16_bf16", (check_fn *)k->gemm_bf16_bf16)) return;
+    for (size_t s = 0; s < COUNT(sizes); s++) {
+        check_pairs_case(k, &(struct pairs){9, 5, sizes[s], sizes[s], sizes[s], 9}, CHECK_MIXED);
+        check_pairs_case(k, &(struct pairs){3, 8, sizes[s], sizes[s] + 1, sizes[s] + 5, 4}, CHECK_ONE_SIGN);
+    }
+    for (size_t n = 1; n <= 9; n++)
+        for (size_t m = 1; m <= 9; m++) check_pairs_case(k, &(struct pairs){n, m, 75, 80, 75, n + 1}, CHECK_MIXED);
+}
+
+static void bench_pairs(const struct gem_kernels *k, size_t n, size_t m, size_t d)
+{
+    const uint16_t *w = (const uint16_t *)(const void *)random_rows(GEM_BF16, n, d, d, CHECK_MIXED);
+    const uint16_t *x = (const uint16_t *)(const void *)random_rows(GEM_BF16, m, d, d, CHECK_MIXED);
+    float *y = check_buf(n * m * sizeof *y);
+    char name[64];
+
+    snprintf(name, sizeof name, "gemm_bf16_bf16 %zux%zux%zu", n, m, d);
+    CHECK_BENCH(name, (check_fn *)k->gemm_bf16_bf16, n * d * 2, 2 * n * m * d)
+    k->gemm_bf16_bf16(w, d, x, d, y, n, n, m, d);
+    check_release();
+}
+
 /* ---- values ------------------------------------------------------------------------------------------------ */
 
 struct mix {
@@ -676,6 +736,7 @@ static void bench(const struct gem_kernels *k)
         bench_value(k, types[t], 8, 512, 256);
         bench_value(k, types[t], 1, 512, 256);
     }
+    bench_pairs(k, 256, 128, 1536);
     bench_elements(k);
 }
 
@@ -686,6 +747,7 @@ void check_float(const struct gem_kernels *k)
         return;
     }
     check_gemm(k);
+    check_pairs(k);
     check_value(k);
     check_rms_norm(k);
     check_elements(k);

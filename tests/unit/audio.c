@@ -98,7 +98,7 @@ static bool open_bench(struct bench *b, const char *path, unsigned n_threads, ui
     if (!open_archive(&b->archive, path)) return false;
     if (gem_pool_open(&b->pool, n_threads, &err) ||
         gem_audio_bind(&b->w, &b->archive, text_hidden(&b->archive), &err) ||
-        (fast && gem_audio_pack(&b->w, b->pool, &err)) ||
+        (fast && gem_audio_pack(&b->w, &b->kern, b->pool, &err)) ||
         gem_audio_open(&b->e, &b->w, &b->kern, b->pool, max_rows, &err)) {
         printf("%s: %s\n", path, err.message);
         check_failures++;
