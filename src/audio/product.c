@@ -77,7 +77,7 @@ static void half_tiles(void *context, size_t begin, size_t end, unsigned thread)
 {
     const struct job *j = context;
     const struct gem_matrix *w = &j->l->w;
-    const size_t fit = ((size_t)256 << 10) / (w->cols * sizeof *j->half + 1) + 1;
+    const size_t fit = ((size_t)512 << 10) / (w->cols * sizeof *j->half + 1) + 1;
     const size_t block = fit < BLOCK_ROWS ? fit : BLOCK_ROWS;
     float tile[BLOCK_ROWS * GEM_TILE];
 
