@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+gem_test(audio SOURCES unit/audio.c PARTS base tensor kernels files media model audio LABELS threads)
