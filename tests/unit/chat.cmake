@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 gem_test(chat SOURCES unit/chat.c PARTS base tensor files tokenizer chat)
+gem_test(chat_random SOURCES unit/chat_random.c PARTS base tensor files tokenizer chat)
+gem_test(chat_turns SOURCES unit/chat_turns.c PARTS ${GEM_PARTS})
 
 # The released tokenizer, where GEM_SHARED names the shared folder.
 add_executable(test_chat_real unit/chat_real.c $<TARGET_OBJECTS:gem_base> $<TARGET_OBJECTS:gem_tensor>
