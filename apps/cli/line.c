@@ -10,6 +10,7 @@
 
 #ifdef GEM_CLI_LIBEDIT
 #include <histedit.h>
+#include <langinfo.h>
 #include <locale.h>
 #include <wchar.h>
 #endif
@@ -96,7 +97,8 @@ static void open_editor(struct gem_cli_line *line)
     HistEvent event;
 
     if (!line->terminal || !isatty(STDERR_FILENO) || !term || !strcmp(term, "dumb")) return;
-    setlocale(LC_CTYPE, ""); /* how wide characters are; numbers stay as they are */
+    setlocale(LC_CTYPE, ""); /* for libedit; numbers stay as they are */
+    if (strcmp(nl_langinfo(CODESET), "UTF-8")) setlocale(LC_CTYPE, "C.UTF-8");
     if (!(line->history = history_init())) return;
     history(line->history, &event, H_SETSIZE, 1000);
     history(line->history, &event, H_SETUNIQUE, 1);
@@ -202,7 +204,17 @@ static int failed_read(void)
     return errno == ENOMEM ? gem_cli_out_of_memory() : gem_cli_fail_errno("standard input", errno);
 }
 
-int gem_cli_line_read(struct gem_cli_line *line, const char *prompt, struct gem_cli_text *text, bool *end)
+/* Drops what was typed so far. */
+static void begin_again(struct gem_cli_line *line, const char *prompt, struct gem_cli_text *text)
+{
+    gem_cli_interrupts_clear();
+    clearerr(stdin);
+    fputs("\n(Ctrl-D ends)\n", stderr);
+    line->prompt = prompt;
+    text->n = 0;
+}
+
+static int read_line(struct gem_cli_line *line, const char *prompt, struct gem_cli_text *text, bool asks, bool *end)
 {
     *end = false;
     line->prompt = prompt;
@@ -214,13 +226,15 @@ int gem_cli_line_read(struct gem_cli_line *line, const char *prompt, struct gem_
 
         errno = 0;
         ssize_t n = read_one(line, &s);
-        if (n < 0 && gem_cli_interrupted()) { /* what was typed so far is dropped */
+        if (n < 0 && gem_cli_interrupted()) {
             if (gem_cli_interrupt_code() != GEM_CLI_EXIT_INTERRUPTED) return gem_cli_interrupt_code();
-            gem_cli_interrupts_clear();
-            clearerr(stdin);
-            fputs("\n(Ctrl-D ends)\n", stderr);
-            line->prompt = prompt;
-            text->n = 0;
+            *end = asks;
+            if (asks) {
+                clearerr(stdin);
+                fputc('\n', stderr);
+                return 0;
+            }
+            begin_again(line, prompt, text);
             continue;
         }
         if (n < 0 && ferror(stdin)) return failed_read();
@@ -233,4 +247,14 @@ int gem_cli_line_read(struct gem_cli_line *line, const char *prompt, struct gem_
         if ((code = append(text, "\n", 1))) return code;
         line->prompt = "... ";
     }
+}
+
+int gem_cli_line_read(struct gem_cli_line *line, const char *prompt, struct gem_cli_text *text, bool *end)
+{
+    return read_line(line, prompt, text, false, end);
+}
+
+int gem_cli_line_ask(struct gem_cli_line *line, const char *prompt, struct gem_cli_text *text, bool *end)
+{
+    return read_line(line, prompt, text, true, end);
 }

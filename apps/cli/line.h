@@ -21,5 +21,7 @@ bool gem_cli_line_edits(const struct gem_cli_line *line);
  * *end: there is no more. An interrupt drops what was typed and begins again; a request to terminate is an exit code.
  */
 int gem_cli_line_read(struct gem_cli_line *line, const char *prompt, struct gem_cli_text *text, bool *end);
+/* The same for a question in the course of an answer: an interrupt is *end, and stays for the caller to see. */
+int gem_cli_line_ask(struct gem_cli_line *line, const char *prompt, struct gem_cli_text *text, bool *end);
 
 #endif

@@ -108,6 +108,7 @@ static int run_command(char *const *argv, const char *input, size_t n, struct ge
         code = add_note(result, note);
     } else {
         code = read_result(out[0], result);
+        while (result->n > 0 && result->data[result->n - 1] == '\n') result->n--; /* as $(...) in a shell */
         const int waited = take_status(pid, result);
         if (!code) code = waited;
     }
@@ -168,7 +169,7 @@ static int ask(struct gem_cli_line *line, char *const *argv, bool *yes)
         show_name(argv[i]);
     }
     fputc('\n', stderr);
-    code = gem_cli_line_read(line, "run it? [y/N] ", &text, &end);
+    code = gem_cli_line_ask(line, "run it? [y/N] ", &text, &end);
     *yes = !code && !end && text.n > 0 && (text.data[0] == 'y' || text.data[0] == 'Y');
     gem_cli_text_free(&text);
     return code;
@@ -182,7 +183,7 @@ static int ask_for_result(struct gem_cli_line *line, const char *name, struct ge
     fputs("no command is declared for ", stderr);
     show_name(name);
     fputs("; type its result, or an empty line to refuse it\n", stderr);
-    code = gem_cli_line_read(line, "result> ", result, &end);
+    code = gem_cli_line_ask(line, "result> ", result, &end);
     return code;
 }
 
@@ -198,7 +199,10 @@ static int answer_call(struct gem_cli_talk *talk, struct gem_cli_line *line, yyj
 
     if (!(input = yyjson_mut_val_write(yyjson_mut_obj_get(function, "arguments"), 0, &n)))
         return gem_cli_out_of_memory();
-    if (!make_argv(command_of(talk, name), argv)) {
+    if (gem_cli_interrupted()) { /* at the question before: a call without a result would break the conversation */
+        yes = false;
+        code = 0;
+    } else if (!make_argv(command_of(talk, name), argv)) {
         code = ask_for_result(line, yyjson_mut_get_str(name), &result);
         yes = result.n > 0;
     } else if (!(code = ask(line, argv, &yes)) && yes) {

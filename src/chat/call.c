@@ -189,6 +189,7 @@ static bool read_quoted(struct reader *r, const char **s, size_t *n)
 static bool read_json_string(struct reader *r, char **text, size_t *n, yyjson_doc **doc)
 {
     const size_t begin = r->at - 1;
+    yyjson_read_err why = {0};
     size_t end = r->at;
 
     *doc = NULL;
@@ -197,7 +198,11 @@ static bool read_json_string(struct reader *r, char **text, size_t *n, yyjson_do
         fail(r, "it ends inside a string");
         return false;
     }
-    *doc = yyjson_read_opts((char *)(uintptr_t)(r->s + begin), end + 1 - begin, YYJSON_READ_NOFLAG, NULL, NULL);
+    *doc = yyjson_read_opts((char *)(uintptr_t)(r->s + begin), end + 1 - begin, YYJSON_READ_NOFLAG, NULL, &why);
+    if (why.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION) {
+        made(r, NULL);
+        return false;
+    }
     *text = (char *)(uintptr_t)yyjson_get_str(yyjson_doc_get_root(*doc));
     *n = yyjson_get_len(yyjson_doc_get_root(*doc));
     if (!*text) { /* raw newlines or unknown escapes: as it stands */

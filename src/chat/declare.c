@@ -49,7 +49,7 @@ static void put_list(struct gem_chat_text *t, const char *name, yyjson_val *list
     {
         if (i > 0) gem_chat_puts(t, ",");
         if (upper && yyjson_is_str(v))
-            put_type_name(t, yyjson_get_str(v), yyjson_get_len(v));
+            put_type_name(t, gem_chat_str(v), gem_chat_len(v));
         else
             gem_chat_put_value(t, v, true);
     }
@@ -67,9 +67,9 @@ static bool is_type(yyjson_val *type, const char *upper)
     const char *s = yyjson_get_str(type);
     size_t i = 0;
 
-    for (; s && i < yyjson_get_len(type) && upper[i]; i++)
+    for (; s && i < gem_chat_len(type) && upper[i]; i++)
         if (s[i] != upper[i] && s[i] != upper[i] + 32) return false;
-    return s && i == yyjson_get_len(type) && !upper[i];
+    return s && i == gem_chat_len(type) && !upper[i];
 }
 
 /* ---- types ------------------------------------------------------------------------------------------------------ */
@@ -82,13 +82,13 @@ static void put_reference_type(struct gem_chat_text *t, yyjson_val *type)
 
     gem_chat_puts(t, "type:");
     gem_chat_put_control(t, GEM_CHAT_QUOTE);
-    if (yyjson_is_str(type)) put_upper(t, yyjson_get_str(type), yyjson_get_len(type));
+    if (yyjson_is_str(type)) put_upper(t, gem_chat_str(type), gem_chat_len(type));
     if (yyjson_is_null(type)) gem_chat_puts(t, "NONE");
     if (yyjson_is_arr(type)) gem_chat_puts(t, "[");
     yyjson_arr_foreach(type, i, max, v)
     {
         gem_chat_puts(t, i > 0 ? ", '" : "'");
-        put_upper(t, yyjson_get_str(v) ? yyjson_get_str(v) : "", yyjson_get_len(v));
+        put_upper(t, gem_chat_str(v), gem_chat_len(v));
         gem_chat_puts(t, "'");
     }
     if (yyjson_is_arr(type)) gem_chat_puts(t, "]");
@@ -109,7 +109,7 @@ static void put_types(struct gem_chat_text *t, unsigned types, yyjson_val *word)
         put_type_name(t, name, strlen(name));
     }
     if (several) gem_chat_puts(t, "]");
-    if (types == 0) put_type_name(t, yyjson_get_str(word) ? yyjson_get_str(word) : "", yyjson_get_len(word));
+    if (types == 0) put_type_name(t, gem_chat_str(word), gem_chat_len(word));
 }
 
 /* ---- fields of a property --------------------------------------------------------------------------------------- */
@@ -139,9 +139,9 @@ static void put_items(struct declarer *d, yyjson_val *items)
             put_list(t, "type", v, true);
         } else if (yyjson_equals_str(pairs[i].key, "type") && yyjson_is_str(v)) {
             gem_chat_puts(t, "type:");
-            put_type_name(t, yyjson_get_str(v), yyjson_get_len(v));
+            put_type_name(t, gem_chat_str(v), gem_chat_len(v));
         } else {
-            gem_chat_put(t, yyjson_get_str(pairs[i].key), yyjson_get_len(pairs[i].key));
+            gem_chat_put(t, gem_chat_str(pairs[i].key), gem_chat_len(pairs[i].key));
             gem_chat_puts(t, ":");
             gem_chat_put_value(t, v, true);
         }
@@ -159,7 +159,7 @@ static bool put_details(struct declarer *d, const struct gem_chat_schema *s, uns
     if (s->description) {
         comma(t, &first);
         gem_chat_puts(t, "description:");
-        gem_chat_put_quoted(t, yyjson_get_str(s->description), yyjson_get_len(s->description));
+        gem_chat_put_quoted(t, gem_chat_str(s->description), gem_chat_len(s->description));
     }
     if (type == GEM_CHAT_STRING && s->enums) {
         comma(t, &first);
@@ -202,7 +202,7 @@ static void put_reference_fields(struct declarer *d, yyjson_val *s)
     yyjson_val *type = yyjson_obj_get(s, "type"), *items = yyjson_obj_get(s, "items");
     yyjson_val *description = yyjson_obj_get(s, "description"), *properties = yyjson_obj_get(s, "properties");
     struct gem_chat_schema own = {
-        .description = yyjson_is_str(description) && yyjson_get_len(description) > 0 ? description : NULL,
+        .description = gem_chat_len(description) > 0 ? description : NULL,
         .enums = yyjson_arr_size(yyjson_obj_get(s, "enum")) > 0 ? yyjson_obj_get(s, "enum") : NULL,
         .items = yyjson_is_obj(items) && yyjson_obj_size(items) > 0 ? items : NULL,
         .properties = yyjson_is_obj(properties) ? properties : NULL,
@@ -274,7 +274,7 @@ static void put_properties(struct declarer *d, yyjson_val *properties, bool skip
     for (size_t i = 0; i < n && !t->status; i++) {
         if (skip_keywords && is_keyword(pairs[i].key)) continue;
         comma(t, &first);
-        gem_chat_put(t, yyjson_get_str(pairs[i].key), yyjson_get_len(pairs[i].key));
+        gem_chat_put(t, gem_chat_str(pairs[i].key), gem_chat_len(pairs[i].key));
         gem_chat_puts(t, ":{");
         put_fields(d, pairs[i].value);
         gem_chat_puts(t, "}");
@@ -308,7 +308,7 @@ static void put_parameters(struct declarer *d, yyjson_val *parameters)
     if (!yyjson_is_str(type) && d->reference) return; /* and the brace stays open */
     gem_chat_puts(t, "type:");
     if (yyjson_is_str(type))
-        put_type_name(t, yyjson_get_str(type), yyjson_get_len(type));
+        put_type_name(t, gem_chat_str(type), gem_chat_len(type));
     else
         put_type_name(t, "OBJECT", 6);
     gem_chat_puts(t, "}");
@@ -319,20 +319,20 @@ static void put_response(struct gem_chat_text *t, yyjson_val *response)
     yyjson_val *description = yyjson_obj_get(response, "description"), *type = yyjson_obj_get(response, "type");
 
     gem_chat_puts(t, ",response:{");
-    if (yyjson_get_len(description) > 0 && yyjson_is_str(description)) {
+    if (gem_chat_len(description) > 0) {
         gem_chat_puts(t, "description:");
-        gem_chat_put_quoted(t, yyjson_get_str(description), yyjson_get_len(description));
+        gem_chat_put_quoted(t, gem_chat_str(description), gem_chat_len(description));
         gem_chat_puts(t, ",");
     }
     gem_chat_puts(t, "type:");
-    put_type_name(t, yyjson_get_str(type) ? yyjson_get_str(type) : "", yyjson_get_len(type));
+    put_type_name(t, gem_chat_str(type), gem_chat_len(type));
     gem_chat_puts(t, "}");
 }
 
 gem_status gem_chat_check_name(yyjson_val *name, const char *where, gem_error *err)
 {
     const char *s = yyjson_get_str(name);
-    const size_t n = yyjson_get_len(name);
+    const size_t n = gem_chat_len(name);
     size_t at;
 
     if (!yyjson_is_str(name) || n == 0) return gem_fail(err, GEM_E_FORMAT, 0, "%s: a tool without a name", where);
@@ -350,10 +350,13 @@ gem_status gem_chat_check_name(yyjson_val *name, const char *where, gem_error *e
 static gem_status check_tool(yyjson_val *tool, size_t i, gem_error *err)
 {
     yyjson_val *function = gem_chat_tool_function(tool), *parameters = yyjson_obj_get(function, "parameters");
+    yyjson_val *description = yyjson_obj_get(function, "description");
     char where[40];
 
     snprintf(where, sizeof where, "tool %zu", i);
     if (!function) return gem_fail(err, GEM_E_FORMAT, 0, "%s: no function with a name", where);
+    if (description && !yyjson_is_str(description) && !yyjson_is_null(description))
+        return gem_fail(err, GEM_E_FORMAT, 0, "%s: the description is no text", where);
     if (parameters && !yyjson_is_obj(parameters) && !yyjson_is_null(parameters))
         return gem_fail(err, GEM_E_FORMAT, 0, "%s: parameters are no JSON Schema object", where);
     return gem_chat_check_name(yyjson_obj_get(function, "name"), where, err);
@@ -368,12 +371,12 @@ static void put_tool(struct declarer *d, yyjson_val *tool)
 
     gem_chat_put_control(t, GEM_CHAT_TOOL);
     gem_chat_puts(t, "declaration:");
-    gem_chat_put(t, yyjson_get_str(name), yyjson_get_len(name));
+    gem_chat_put(t, gem_chat_str(name), gem_chat_len(name));
     gem_chat_puts(t, "{description:");
     if (yyjson_is_null(description) && d->reference)
         gem_chat_put_quoted(t, "None", 4);
     else
-        gem_chat_put_quoted(t, yyjson_get_str(description), yyjson_get_len(description));
+        gem_chat_put_quoted(t, gem_chat_str(description), gem_chat_len(description));
     if (yyjson_is_obj(parameters) && yyjson_obj_size(parameters) > 0) put_parameters(d, parameters);
     if (yyjson_is_obj(response) && yyjson_obj_size(response) > 0) put_response(t, response);
     if (!t->status) gem_chat_puts(t, "}");

@@ -400,6 +400,7 @@ static size_t push_decided(gem_chat_parser *p, const char *s, size_t n)
 {
     size_t done = 0;
 
+    if (n == 0) return 0;
     for (size_t at = 0; at < n && !p->status;) {
         size_t len;
         bool partial;

@@ -51,7 +51,7 @@ static gem_status check_message(const struct renderer *r, size_t i)
 {
     yyjson_val *role = yyjson_obj_get(r->messages[i], "role");
     const char *name = yyjson_get_str(role);
-    const size_t n = yyjson_get_len(role);
+    const size_t n = gem_chat_len(role);
 
     if (!yyjson_is_obj(r->messages[i])) return gem_fail(r->err, GEM_E_FORMAT, 0, "message %zu: not an object", i);
     if (!name) return gem_fail(r->err, GEM_E_FORMAT, 0, "message %zu: no role", i);
@@ -144,9 +144,9 @@ static void put_answer(struct renderer *r, const char *s, size_t n)
 static void put_text(struct renderer *r, size_t i, yyjson_val *text)
 {
     if (r->roles[i] == ROLE_ASSISTANT)
-        put_answer(r, yyjson_get_str(text), yyjson_get_len(text));
+        put_answer(r, gem_chat_str(text), gem_chat_len(text));
     else
-        put_trimmed(r, yyjson_get_str(text), yyjson_get_len(text));
+        put_trimmed(r, gem_chat_str(text), gem_chat_len(text));
 }
 
 static bool put_media(struct renderer *r, size_t i, size_t part, yyjson_val *type)
@@ -182,7 +182,7 @@ static bool put_media(struct renderer *r, size_t i, size_t part, yyjson_val *typ
 static void check_part(struct renderer *r, size_t i, size_t part, yyjson_val *type)
 {
     const char *name = yyjson_get_str(type);
-    const size_t n = yyjson_get_len(type);
+    const size_t n = gem_chat_len(type);
 
     if (r->o->reference || r->t->status) return;
     r->t->status = gem_fail(r->err, GEM_E_FORMAT, 0,
@@ -250,11 +250,11 @@ static void put_arguments_text(struct renderer *r, size_t i, yyjson_val *text)
     gem_error why;
     gem_status st;
 
-    if (yyjson_get_len(text) == 0) {
+    if (gem_chat_len(text) == 0) {
         gem_chat_puts(r->t, "{}");
         return;
     }
-    st = gem_json_parse_raw(&doc, "arguments", yyjson_get_str(text), yyjson_get_len(text), GEM_CHAT_MAX_JSON, &why);
+    st = gem_json_parse_raw(&doc, "arguments", gem_chat_str(text), gem_chat_len(text), GEM_CHAT_MAX_JSON, &why);
     root = yyjson_doc_get_root(doc);
     if (st && !r->t->status)
         r->t->status = gem_fail(r->err, st, why.offset, "message %zu: a call's %.200s", i, why.message);
@@ -291,7 +291,7 @@ static void put_calls(struct renderer *r, size_t i, yyjson_val *calls)
         if (!r->t->status && !r->o->reference) r->t->status = gem_chat_check_name(name, where, r->err);
         gem_chat_put_control(r->t, GEM_CHAT_TOOL_CALL);
         gem_chat_puts(r->t, "call:");
-        gem_chat_put(r->t, yyjson_get_str(name), yyjson_get_len(name));
+        gem_chat_put(r->t, gem_chat_str(name), gem_chat_len(name));
         put_arguments(r, i, yyjson_obj_get(function, "arguments"));
         gem_chat_put_control(r->t, GEM_CHAT_TOOL_CALL_END);
     }
@@ -302,7 +302,7 @@ static void begin_result(struct renderer *r, yyjson_val *name)
     gem_chat_put_control(r->t, GEM_CHAT_RESPONSE);
     gem_chat_puts(r->t, "response:");
     if (yyjson_is_str(name))
-        gem_chat_put(r->t, yyjson_get_str(name), yyjson_get_len(name));
+        gem_chat_put(r->t, gem_chat_str(name), gem_chat_len(name));
     else
         gem_chat_puts(r->t, "unknown");
 }
@@ -344,7 +344,7 @@ static void put_result_parts(struct renderer *r, size_t i, yyjson_val *parts)
     {
         yyjson_val *text = yyjson_obj_get(v, "text");
         if (yyjson_equals_str(yyjson_obj_get(v, "type"), "text"))
-            gem_chat_put(r->t, yyjson_get_str(text), yyjson_get_len(text));
+            gem_chat_put(r->t, gem_chat_str(text), gem_chat_len(text));
     }
     gem_chat_put_control(r->t, GEM_CHAT_QUOTE);
     gem_chat_puts(r->t, "}");
@@ -359,7 +359,7 @@ static void put_result_parts(struct renderer *r, size_t i, yyjson_val *parts)
 static bool same_id(yyjson_val *a, yyjson_val *b)
 {
     if (!a || !b) return !a && !b; /* missing equals missing, as in the template */
-    return yyjson_equals_strn(a, yyjson_get_str(b), yyjson_get_len(b));
+    return yyjson_equals_strn(a, gem_chat_str(b), gem_chat_len(b));
 }
 
 /* The name of the call that result number k, message i, is of; NULL after a failure or when unknown. */
@@ -416,12 +416,12 @@ static void put_reasoning(struct renderer *r, size_t i)
 {
     yyjson_val *m = r->messages[i], *text = yyjson_obj_get(m, "reasoning");
 
-    if (!yyjson_is_str(text) || yyjson_get_len(text) == 0) text = yyjson_obj_get(m, "reasoning_content");
-    if (!yyjson_is_str(text) || yyjson_get_len(text) == 0) return;
+    if (gem_chat_len(text) == 0) text = yyjson_obj_get(m, "reasoning_content");
+    if (gem_chat_len(text) == 0) return;
     if (i + 1 <= r->last_user && !(r->o->preserve_thinking && calls_of(m))) return;
     gem_chat_put_control(r->t, GEM_CHAT_CHANNEL);
     gem_chat_puts(r->t, "thought\n");
-    gem_chat_put(r->t, yyjson_get_str(text), yyjson_get_len(text));
+    gem_chat_put(r->t, gem_chat_str(text), gem_chat_len(text));
     gem_chat_puts(r->t, "\n");
     gem_chat_put_control(r->t, GEM_CHAT_CHANNEL_END);
 }
@@ -434,7 +434,7 @@ static void put_role(struct renderer *r, size_t i)
     if (r->roles[i] == ROLE_ASSISTANT)
         gem_chat_puts(r->t, "model");
     else
-        gem_chat_put(r->t, yyjson_get_str(role), yyjson_get_len(role));
+        gem_chat_put(r->t, gem_chat_str(role), gem_chat_len(role));
     gem_chat_puts(r->t, "\n");
 }
 
@@ -566,7 +566,7 @@ static void render_gemma3(struct renderer *r)
         if (lead && r->roles[i] == ROLE_USER) {
             yyjson_val *text = yyjson_obj_get(r->messages[0], "content");
             if (!yyjson_is_str(text)) text = yyjson_obj_get(yyjson_arr_get(text, 0), "text");
-            gem_chat_put(r->t, yyjson_get_str(text), yyjson_get_len(text));
+            gem_chat_put(r->t, gem_chat_str(text), gem_chat_len(text));
             gem_chat_puts(r->t, "\n\n");
             lead = false;
         }

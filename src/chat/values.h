@@ -7,6 +7,10 @@
 #include "base/json.h"
 #include "chat/text.h"
 
+/* The text of a string; of anything else, none. */
+static inline const char *gem_chat_str(yyjson_val *v) { return yyjson_is_str(v) ? yyjson_get_str(v) : ""; }
+static inline size_t gem_chat_len(yyjson_val *v) { return yyjson_is_str(v) ? yyjson_get_len(v) : 0; }
+
 /* Quote, text, quote. */
 void gem_chat_put_quoted(struct gem_chat_text *t, const char *s, size_t n);
 /* Any value; quoted_keys: keys of objects are strings in quotes. Numbers must have been read raw. */
