@@ -117,6 +117,7 @@ static gem_status open_folder(struct gem_model *m, const char *path, gem_error *
     if ((st = read_config(m, folder, err))) goto out;
     if ((st = gem_safetensors_open(&m->archive, path, err))) goto out;
     if ((st = read_tokenizer_json(m, folder, err))) goto out;
+    if ((st = gem_chat_from_folder(m, folder, err))) goto out;
     st = gem_recommend_from_folder(m, folder, err);
 out:
     gem_free(folder);
@@ -143,6 +144,7 @@ static gem_status open_gguf(struct gem_model *m, const char *path, gem_error *er
     st = tolerate_tokenizer(m, gem_tokenizer_from_gguf(&m->tokenizer, &m->archive, &m->no_tokenizer), err);
     if (st) return st;
     find_placeholders(m);
+    if ((st = gem_chat_from_gguf(m, err))) return st;
     return gem_recommend_from_gguf(m, err);
 }
 

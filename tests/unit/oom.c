@@ -291,6 +291,37 @@ static gem_status generate(const void *context, gem_error *err)
     return st;
 }
 
+static gem_status converse(const void *context, gem_error *err)
+{
+    static const char messages[] = "[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"x\"},{\"type\":"
+                                   "\"image\"}]},{\"role\":\"assistant\","
+                                   "\"content\":\"a<channel|>b\",\"tool_calls\":[{\"function\":{\"name\":\"f\","
+                                   "\"arguments\":\"{\\\"a\\\":1.5}\"}}]},"
+                                   "{\"role\":\"tool\",\"content\":{\"b\":[1,null]}}]";
+    static const char tools[] =
+        "[{\"function\":{\"name\":\"f\",\"parameters\":{\"type\":\"object\",\"properties\":{\"a\":"
+        "{\"type\":\"array\",\"items\":{\"type\":\"number\"}}}}}}]";
+    static const char output[] =
+        "<|channel>thought\nHm\n<channel|>Look.<|tool_call>call:f{a:[1,2],b:\"c\\n\"}<tool_call|>"
+        "<|tool_call>oops<tool_call|>";
+    const struct model_case *c = context;
+    gem_chat_prompt *prompt;
+    gem_chat_parser *parser = NULL;
+    const char *json;
+    size_t n;
+    gem_status st =
+        gem_chat_render(&prompt, c->model, messages, sizeof messages - 1, tools, sizeof tools - 1, NULL, err);
+
+    CHECK((st == GEM_OK) == (prompt != NULL));
+    if (!st) st = gem_chat_parser_open(&parser, c->model, prompt, NULL, NULL, err);
+    if (!st) st = gem_chat_parser_push_text(parser, output, sizeof output - 1, err);
+    if (!st) st = gem_chat_parser_finish(parser, err);
+    if (!st) st = gem_chat_parser_message(parser, 1, &json, &n, err);
+    gem_chat_parser_close(parser);
+    gem_chat_prompt_close(prompt);
+    return st;
+}
+
 /* Everything that a program does with a model; each step on the ones before it, opened in peace. */
 static void check_model(const char *what, const char *path, gem_precision precision)
 {
@@ -311,6 +342,8 @@ static void check_model(const char *what, const char *path, gem_precision precis
         check_operation("gem_session_open", session_open, &c, 1000);
         check_operation("gem_generate", generate, &c, 1000);
         check_operation("gem_tokenize", tokenize, &c, 1000);
+        if (gem_model_get_chat(c.model)->format >= GEM_CHAT_GEMMA4_SMALL)
+            check_operation("gem_chat_render and a parser", converse, &c, 1000);
     }
     gem_engine_close(c.engine);
     gem_model_close(c.model);
