@@ -8,15 +8,18 @@ tower/model.safetensors   a small audio tower and its embedding (bfloat16, relea
                           the same weights by the names and transforms of spec/multimodal.md 7.2
 calm/                     the same with weights as mild as trained ones, wider: what the fast tier is measured with
 raw/                      the 12B's embedding
+sound/                    a stereo file of 24 bits and 44.1 kHz, and what libsoxr (VHQ) makes of the mean of its channels
 CASE.safetensors          features [T, 128], soft [N, H]; of long cases every 25th row. Sound is made by signal() from the
                           case's name: SAMPLES-SEED; `-all` is what pieces() of a long sound gives, one after the other.
---more adds cases that are too large to commit. Needs torch, transformers 5.23, safetensors, gguf, numpy.
+--more adds cases that are too large to commit. Needs torch, transformers 5.23, safetensors, gguf, soxr, numpy.
 """
 import argparse
 import os
+import wave
 
 import gguf
 import numpy as np
+import soxr
 import torch
 from safetensors.torch import save_file
 
@@ -183,6 +186,23 @@ def raw_pack(out):
         print(out, n, seed, tuple(s.shape))
 
 
+def sound_pack(out):
+    os.makedirs(out, exist_ok=True)
+    t = np.arange(11025) / 44100
+    rng = np.random.default_rng(1)
+    tones = [(f, rng.uniform(0.05, 0.2), rng.uniform(0, 6)) for f in (97, 440, 1234.5, 3021, 5600, 7100, 9000, 15000)]
+    x = np.stack([sum(a * (1 if c else b % 1) * np.sin(2 * np.pi * f * t + b) for f, a, b in tones) for c in range(2)])
+    q = np.clip(np.round(x * 8388608 * 0.9), -8388608, 8388607).astype(np.int32)
+    with wave.open(os.path.join(out, 'stereo.wav'), 'wb') as f:
+        f.setnchannels(2)
+        f.setsampwidth(3)
+        f.setframerate(44100)
+        f.writeframes(b''.join(int(v).to_bytes(3, 'little', signed=True) for v in q.T.reshape(-1)))
+    mono = (q / 8388608).mean(0)
+    y = soxr.resample(mono, 44100, 16000, quality='VHQ').astype(np.float32)
+    save_file({'pcm': torch.from_numpy(y)}, os.path.join(out, 'stereo.safetensors'))
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('out')
@@ -196,6 +216,7 @@ def main():
     for ollama in (False, True):
         save_gguf(os.path.join(tower, 'ollama.gguf' if ollama else 'mmproj.gguf'), audio_tensors(model), ollama)
     raw_pack(os.path.join(a.out, 'raw'))
+    sound_pack(os.path.join(a.out, 'sound'))
     if not a.more:
         return
     for seed, audio in enumerate((dict(hidden_size=96, num_attention_heads=3, num_hidden_layers=3, output_proj_dims=40),
