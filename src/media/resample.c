@@ -41,7 +41,7 @@ static double kernel(double u, double cutoff)
 /* Weights for outputs whose time is `phase` past an input; a constant stays what it is. */
 static void fill_row(const struct gem_resampler *r, double phase, double cutoff, float *row)
 {
-    const double middle = r->n_taps / 2 - 1 + phase;
+    const double middle = (double)(r->n_taps / 2) - 1 + phase;
     double sum = 0.0;
 
     for (uint32_t k = 0; k < r->n_taps; k++) {

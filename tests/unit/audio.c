@@ -13,7 +13,7 @@
 
 static float *floats(size_t n)
 {
-    float *p = malloc((n + !n) * sizeof *p);
+    float *p = calloc(n + !n, sizeof *p);
 
     if (!p) exit(2);
     return p;
