@@ -206,7 +206,7 @@ static gem_status check_tensor(const struct binder *b, const struct gem_tensor *
     const struct gem_type_info *type = gem_type_info(t->type);
 
     if (!same_shape(t, want, n)) return misshapen(b, t, want, n);
-    if (type->decodes && want[n - 1] % type->block == 0) return GEM_OK;
+    if (type->decodes && n > 0 && want[n - 1] % type->block == 0) return GEM_OK;
     return gem_fail(b->err, GEM_E_UNSUPPORTED, t->offset, GEM_NAME ": tensor '%s' has type %s, which is not supported",
                     b->a->paths[t->file], t->name, t->type_name);
 }
@@ -444,14 +444,14 @@ static gem_status refuse_unknown(const struct binder *b)
 }
 
 /* The 12B has nothing but its embedding. */
-static bool has_tower(const struct gem_archive *a)
+bool gem_audio_is_raw(const struct gem_archive *a)
 {
     for (size_t i = 0; i < a->n_tensors; i++) {
         const char *name = a->tensors[i].name;
         if (!strncmp(name, "a.", 2) || !strncmp(name, "audio_tower.", 12) || !strncmp(name, "model.audio_tower.", 18))
-            return true;
+            return false;
     }
-    return false;
+    return gem_audio_found(a);
 }
 
 gem_status gem_audio_bind(struct gem_audio_weights *w, const struct gem_archive *a, uint32_t text_hidden,
@@ -460,7 +460,7 @@ gem_status gem_audio_bind(struct gem_audio_weights *w, const struct gem_archive 
     struct binder b = {.w = w, .a = a, .err = err};
     gem_status st = GEM_E_NOMEM;
 
-    *w = (struct gem_audio_weights){.text_hidden = text_hidden, .raw = !has_tower(a), .path = a->paths[0]};
+    *w = (struct gem_audio_weights){.text_hidden = text_hidden, .raw = gem_audio_is_raw(a), .path = a->paths[0]};
     unbounded(&w->in);
     unbounded(&w->out);
     unbounded(&w->embed);

@@ -217,9 +217,11 @@ static double sine_error(uint32_t from, uint32_t to, double hertz, bool passes)
     m = gem_resampler_length(&r, n);
     CHECK_EQ(m, (n * to + from - 1) / from);
     if (!(out = malloc(m * sizeof *out))) exit(2);
-    gem_resample(&r, in, n, 0, m, out);
-    for (uint64_t i = m / 4; i < m - m / 4; i++)
-        worst = fmax(worst, fabs((double)out[i] - (passes ? sin(2 * pi * hertz * (double)i / to) : 0.0)));
+    gem_resampler_run(&r, in, n, 0, m, out);
+    for (uint64_t i = m / 4; i < m - m / 4; i++) {
+        const double error = fabs((double)out[i] - (passes ? sin(2 * pi * hertz * (double)i / to) : 0.0));
+        if (!(error <= worst)) worst = error; /* gcc 12 for Arm cannot compile fmax here */
+    }
     free(in);
     free(out);
     gem_resampler_close(&r);
@@ -255,9 +257,9 @@ static void test_cuts(void) /* the same bits however outputs are asked for */
     for (uint32_t rate = 44100; rate <= 44101; rate++) {
         if (gem_resampler_open(&r, rate, 16000, NULL)) exit(2);
         const uint64_t m = gem_resampler_length(&r, N);
-        gem_resample(&r, in, N, 0, m, whole);
+        gem_resampler_run(&r, in, N, 0, m, whole);
         for (uint64_t i = 0; i < m; i++) {
-            gem_resample(&r, in, N, i, i + 1, &part);
+            gem_resampler_run(&r, in, N, i, i + 1, &part);
             CHECK(part == whole[i]);
         }
         gem_resampler_close(&r);
