@@ -215,11 +215,20 @@ static int check_folder(const char *dir, const char *model, bool fast, double bo
     return n;
 }
 
+/* What the fast tier promises. */
+static void test_fast(void)
+{
+    CHECK_EQ(check_folder("golden/audio/tower", "model.safetensors", true, 2e-2), 5);
+    CHECK_EQ(check_folder("golden/audio/tower", "mmproj.gguf", true, 2e-2), 5);
+    CHECK_EQ(check_folder("golden/audio/tower-q8", "model.gguf", true, 2e-2), 3);
+    CHECK_EQ(check_folder("golden/audio/raw", "model.safetensors", true, 2e-2), 5);
+}
+
 static void test_golden(void)
 {
     CHECK_EQ(check_folder("golden/audio/tower", "model.safetensors", false, 2e-4), 5);
     CHECK_EQ(check_folder("golden/audio/tower", "mmproj.gguf", false, 2e-4), 5);
-    CHECK_EQ(check_folder("golden/audio/tower", "ollama.gguf", false, 2e-4), 5);
+    CHECK_EQ(check_folder("golden/audio/tower-q8", "model.gguf", false, 2e-4), 3);
     CHECK_EQ(check_folder("golden/audio/raw", "model.safetensors", false, 2e-4), 5);
 }
 
@@ -443,6 +452,8 @@ static void test_same_bits(void)
     check_bits("golden/audio/tower/model.safetensors", 30011, false);
     check_bits("golden/audio/tower/model.safetensors", 30011, true);
     check_bits("golden/audio/tower/model.safetensors", 160, false);
+    check_bits("golden/audio/tower-q8/model.gguf", 30011, false);
+    check_bits("golden/audio/tower-q8/model.gguf", 30011, true);
     check_bits("golden/audio/raw/model.safetensors", 30011, false);
     check_bits("golden/audio/raw/model.safetensors", 30011, true);
 }
@@ -534,6 +545,7 @@ static void test_damage(void)
 
     check_damage("golden/audio/tower/model.safetensors", 80);
     check_damage("golden/audio/tower/mmproj.gguf", 80);
+    check_damage("golden/audio/tower-q8/model.gguf", 80);
     check_damage("golden/audio/raw/model.safetensors", 48);
     if (!open_archive(&a, "golden/audio/tower/model.safetensors")) return;
     check_refused(&a, 81, GEM_E_FORMAT, "model.embed_audio.embedding_projection.weight");
@@ -569,9 +581,9 @@ static void test_config(void)
 int main(int argc, char **argv)
 {
     static const struct check_test tests[] = {
-        {"tones", test_tones},   {"tokens", test_tokens},   {"pieces", test_pieces}, {"golden", test_golden},
-        {"shared", test_shared}, {"more", test_more},       {"tiers", test_tiers},   {"same_bits", test_same_bits},
-        {"config", test_config}, {"silence", test_silence}, {"damage", test_damage},
+        {"tones", test_tones},         {"tokens", test_tokens}, {"pieces", test_pieces},   {"golden", test_golden},
+        {"fast", test_fast},           {"shared", test_shared}, {"more", test_more},       {"tiers", test_tiers},
+        {"same_bits", test_same_bits}, {"config", test_config}, {"silence", test_silence}, {"damage", test_damage},
     };
 
     return check_main(tests, sizeof tests / sizeof *tests, argc, argv);

@@ -369,7 +369,7 @@ out:
 static void test_sound(void)
 {
     check_operation("gem_sound_from_wav", sound_open, "golden/audio/sound/stereo.wav", 100);
-    check_operation("gem_audio_encode", audio_encode, "golden/audio/tower/mmproj.gguf", 1000);
+    check_operation("gem_audio_encode", audio_encode, "golden/audio/tower-q8/model.gguf", 1000);
 }
 
 int main(int argc, char **argv)
