@@ -8,7 +8,7 @@
  *   gem_audio_bind(&w, archive, hidden, &err);  gem_audio_pack(&w, kernels, pool, &err); the second for the fast tier
  *   gem_audio_open(&e, &w, kernels, pool, 0, &err);                                    takes all memory there is to
  * take gem_sound_check(name, pcm, n, &err);                                                 media/sound.h for (i = 0;
- * (p = gem_audio_piece(&w, n, i)).n_samples; i++)                        each between its own markers
+ * (p = gem_audio_piece(w.raw, n, i)).n_samples; i++)                        each between its own markers
  *       gem_audio_encode(&e, pcm + p.begin, p.n_samples, soft, &err);                  soft [p.n_tokens, hidden]
  *
  * SAME BITS: a soft token is the same bits for any number of threads, and whether a piece came whole or bit by bit. */
@@ -70,8 +70,11 @@ struct gem_audio_weights {
     const char *path; /* the archive's, for messages */
 };
 
-/* Whether the archive holds an audio front end at all. */
+/* Whether the archive holds an audio front end at all, and whether that is the 12B's. */
 bool gem_audio_found(const struct gem_archive *a);
+bool gem_audio_is_raw(const struct gem_archive *a);
+/* Of config.json: GEM_E_UNSUPPORTED when audio_config asks for another computation than this one, and names the key. */
+gem_status gem_audio_check_config(const char *name, const void *json, size_t n_bytes, gem_error *err);
 /* Binds the audio tensors of a checkpoint folder (model.audio_tower., model.embed_audio.), of llama.cpp's mmproj GGUF
  * or of Ollama's one-file GGUF, and reads the sizes off their shapes. text_hidden: width of the decoder's rows.
  * A tensor that is missing, misshapen, unknown or of a type that does not decode is named. */
@@ -85,8 +88,9 @@ void gem_audio_weights_close(struct gem_audio_weights *w);
 
 /* ---- how long a sound is ------------------------------------------------------------------------------------- */
 
-/* Soft tokens of n samples in one piece. Up to 160 samples (10 ms) give none, but for the 12B (spec 4.1). */
-uint32_t gem_audio_tokens(const struct gem_audio_weights *w, uint64_t n_samples);
+/* Soft tokens of n samples in one piece; raw: for the 12B. Up to 160 samples (10 ms) give none, but for the 12B (spec
+ * 4.1). These need no weights, so that a prompt can be laid out before any are bound. */
+uint32_t gem_audio_tokens(bool raw, uint64_t n_samples);
 
 struct gem_audio_piece {
     uint64_t begin, n_samples; /* n_samples 0: there is no such piece */
@@ -95,11 +99,11 @@ struct gem_audio_piece {
 
 /* Piece i of a sound: 30 s each, the last one what is left; a rest of up to 10 ms, which would give no token, stays
  * with the piece before it. The 12B has no encoder that could be too short: one piece (spec 4.3). */
-struct gem_audio_piece gem_audio_piece(const struct gem_audio_weights *w, uint64_t n_samples, uint32_t i);
+struct gem_audio_piece gem_audio_piece(bool raw, uint64_t n_samples, uint32_t i);
 
 /* Two sounds have the same soft tokens when their samples and this line are equal: what a cache must hash besides the
  * samples and the model. Static. */
-const char *gem_audio_recipe(const struct gem_audio_weights *w);
+const char *gem_audio_recipe(bool raw);
 
 /* ---- the encoder --------------------------------------------------------------------------------------------- */
 
@@ -133,7 +137,7 @@ gem_status gem_audio_open(struct gem_audio_encoder *e, const struct gem_audio_we
                           const struct gem_kernels *kern, struct gem_pool *pool, uint32_t max_rows, gem_error *err);
 void gem_audio_close(struct gem_audio_encoder *e);
 
-/* A whole piece: out [gem_audio_tokens(w, n), text_hidden]. Samples must be finite (gem_sound_check).
+/* A whole piece: out [gem_audio_tokens(w->raw, n), text_hidden]. Samples must be finite (gem_sound_check).
  * GEM_E_NONFINITE: damaged weights. */
 gem_status gem_audio_encode(struct gem_audio_encoder *e, const float *pcm, uint64_t n, float *out, gem_error *err);
 

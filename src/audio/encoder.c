@@ -18,31 +18,31 @@ static uint64_t tokens(bool raw, uint64_t n_samples)
     return raw ? (n_samples + GEM_AUDIO_TOKEN - 1) / GEM_AUDIO_TOKEN : (gem_mel_frames(n_samples) + 3) / 4;
 }
 
-uint32_t gem_audio_tokens(const struct gem_audio_weights *w, uint64_t n_samples)
+uint32_t gem_audio_tokens(bool raw, uint64_t n_samples)
 {
-    const uint64_t n = tokens(w->raw, n_samples);
+    const uint64_t n = tokens(raw, n_samples);
 
     return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
 }
 
-struct gem_audio_piece gem_audio_piece(const struct gem_audio_weights *w, uint64_t n_samples, uint32_t i)
+struct gem_audio_piece gem_audio_piece(bool raw, uint64_t n_samples, uint32_t i)
 {
     struct gem_audio_piece p = {.begin = (uint64_t)i * GEM_AUDIO_PIECE};
     const uint64_t left = p.begin < n_samples ? n_samples - p.begin : 0;
 
-    if (w->raw) {
+    if (raw) {
         p.begin = 0;
         p.n_samples = i == 0 ? n_samples : 0;
     } else if (i == 0 || tokens(false, left) > 0) {
         p.n_samples = left <= GEM_AUDIO_PIECE || tokens(false, left - GEM_AUDIO_PIECE) == 0 ? left : GEM_AUDIO_PIECE;
     }
-    p.n_tokens = gem_audio_tokens(w, p.n_samples);
+    p.n_tokens = gem_audio_tokens(raw, p.n_samples);
     return p;
 }
 
-const char *gem_audio_recipe(const struct gem_audio_weights *w)
+const char *gem_audio_recipe(bool raw)
 {
-    return w->raw ? "audio: 16 kHz, frames of 640" : "audio: 16 kHz, log-mel 128, pieces of 480000";
+    return raw ? "audio: 16 kHz, frames of 640" : "audio: 16 kHz, log-mel 128, pieces of 480000";
 }
 
 /* ---- memory -------------------------------------------------------------------------------------------------- */

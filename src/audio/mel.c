@@ -25,7 +25,7 @@ static double triangle(double hertz, double lo, double mid, double hi)
 
 static void init_bands(struct gem_mel *mel)
 {
-    const double top = mel_of(GEM_MEL_RATE / 2), step = top / (GEM_MEL_BANDS + 1);
+    const double top = mel_of(GEM_MEL_RATE / 2.0), step = top / (GEM_MEL_BANDS + 1);
     uint16_t used = 0;
 
     for (int m = 0; m < GEM_MEL_BANDS; m++) {

@@ -33,27 +33,15 @@ struct binding {
 #define WHOLE(field) offsetof(struct gem_audio_weights, field)
 #define LAYER(field) offsetof(struct gem_audio_layer, field)
 #define COUNT(a)     (sizeof(a) / sizeof *(a))
-#define FFW(n, s)                                                                                                      \
-    {"feed_forward" #n ".pre_layer_norm.weight",                                                                       \
-     "ffn_norm" s ".weight",                                                                                           \
-     NULL,                                                                                                             \
-     LAYER(ffn[n - 1].norm),                                                                                           \
-     VECTOR,                                                                                                           \
-     {HIDDEN}},                                                                                                        \
-        {"feed_forward" #n ".post_layer_norm.weight",                                                                  \
-         "ffn_post_norm" s ".weight",                                                                                  \
-         NULL,                                                                                                         \
-         LAYER(ffn[n - 1].post_norm),                                                                                  \
-         VECTOR,                                                                                                       \
-         {HIDDEN}},                                                                                                    \
-        {"feed_forward" #n ".ffw_layer_1", "ffn_up" s, NULL, LAYER(ffn[n - 1].up), LINEAR, {FFN, HIDDEN}},             \
-    {                                                                                                                  \
-        "feed_forward" #n ".ffw_layer_2", "ffn_down" s, NULL, LAYER(ffn[n - 1].down), LINEAR, { HIDDEN, FFN }          \
-    }
-
 static const struct binding layer_bindings[] = {
-    FFW(1, ""),
-    FFW(2, "_1"),
+    {"feed_forward1.pre_layer_norm.weight", "ffn_norm.weight", NULL, LAYER(ffn[0].norm), VECTOR, {HIDDEN}},
+    {"feed_forward1.post_layer_norm.weight", "ffn_post_norm.weight", NULL, LAYER(ffn[0].post_norm), VECTOR, {HIDDEN}},
+    {"feed_forward1.ffw_layer_1", "ffn_up", NULL, LAYER(ffn[0].up), LINEAR, {FFN, HIDDEN}},
+    {"feed_forward1.ffw_layer_2", "ffn_down", NULL, LAYER(ffn[0].down), LINEAR, {HIDDEN, FFN}},
+    {"feed_forward2.pre_layer_norm.weight", "ffn_norm_1.weight", NULL, LAYER(ffn[1].norm), VECTOR, {HIDDEN}},
+    {"feed_forward2.post_layer_norm.weight", "ffn_post_norm_1.weight", NULL, LAYER(ffn[1].post_norm), VECTOR, {HIDDEN}},
+    {"feed_forward2.ffw_layer_1", "ffn_up_1", NULL, LAYER(ffn[1].up), LINEAR, {FFN, HIDDEN}},
+    {"feed_forward2.ffw_layer_2", "ffn_down_1", NULL, LAYER(ffn[1].down), LINEAR, {HIDDEN, FFN}},
     {"norm_pre_attn.weight", "attn_pre_norm.weight", "ln1.weight", LAYER(attn_norm), VECTOR, {HIDDEN}},
     {"norm_post_attn.weight", "attn_post_norm.weight", "ln2.weight", LAYER(post_attn_norm), VECTOR, {HIDDEN}},
     {"norm_out.weight", "ln2.weight", "layer_pre_norm.weight", LAYER(out_norm), VECTOR, {HIDDEN}},
@@ -195,17 +183,22 @@ static gem_status misshapen(const struct binder *b, const struct gem_tensor *t, 
                     b->a->paths[t->file], t->name, found, expected);
 }
 
-/* Dimensions of 1 do not count: writers drop or add them. */
+/* The dimensions other than 1, which writers drop or add as they like. */
+static uint32_t squeeze(const uint64_t *shape, uint32_t n, uint64_t out[4])
+{
+    uint32_t m = 0;
+
+    for (uint32_t i = 0; i < n && i < 4; i++)
+        if (shape[i] != 1) out[m++] = shape[i];
+    return m;
+}
+
 static bool same_shape(const struct gem_tensor *t, const uint64_t *want, uint32_t n)
 {
-    uint32_t i = 0, j = 0;
+    uint64_t found[4] = {0}, expected[4] = {0};
+    const uint32_t n_found = squeeze(t->shape, t->n_dims, found);
 
-    for (;;) {
-        while (i < t->n_dims && t->shape[i] == 1) i++;
-        while (j < n && want[j] == 1) j++;
-        if (i == t->n_dims || j == n) return i == t->n_dims && j == n;
-        if (t->shape[i++] != want[j++]) return false;
-    }
+    return n_found == squeeze(want, n, expected) && !memcmp(found, expected, sizeof found);
 }
 
 static gem_status check_tensor(const struct binder *b, const struct gem_tensor *t, const uint64_t *want, uint32_t n)
@@ -213,7 +206,7 @@ static gem_status check_tensor(const struct binder *b, const struct gem_tensor *
     const struct gem_type_info *type = gem_type_info(t->type);
 
     if (!same_shape(t, want, n)) return misshapen(b, t, want, n);
-    if (type->decodes && want[n - 1] % type->block == 0) return GEM_OK;
+    if (type->decodes && n > 0 && want[n - 1] % type->block == 0) return GEM_OK;
     return gem_fail(b->err, GEM_E_UNSUPPORTED, t->offset, GEM_NAME ": tensor '%s' has type %s, which is not supported",
                     b->a->paths[t->file], t->name, t->type_name);
 }
@@ -451,14 +444,14 @@ static gem_status refuse_unknown(const struct binder *b)
 }
 
 /* The 12B has nothing but its embedding. */
-static bool has_tower(const struct gem_archive *a)
+bool gem_audio_is_raw(const struct gem_archive *a)
 {
     for (size_t i = 0; i < a->n_tensors; i++) {
         const char *name = a->tensors[i].name;
         if (!strncmp(name, "a.", 2) || !strncmp(name, "audio_tower.", 12) || !strncmp(name, "model.audio_tower.", 18))
-            return true;
+            return false;
     }
-    return false;
+    return gem_audio_found(a);
 }
 
 gem_status gem_audio_bind(struct gem_audio_weights *w, const struct gem_archive *a, uint32_t text_hidden,
@@ -467,7 +460,7 @@ gem_status gem_audio_bind(struct gem_audio_weights *w, const struct gem_archive 
     struct binder b = {.w = w, .a = a, .err = err};
     gem_status st = GEM_E_NOMEM;
 
-    *w = (struct gem_audio_weights){.text_hidden = text_hidden, .raw = !has_tower(a), .path = a->paths[0]};
+    *w = (struct gem_audio_weights){.text_hidden = text_hidden, .raw = gem_audio_is_raw(a), .path = a->paths[0]};
     unbounded(&w->in);
     unbounded(&w->out);
     unbounded(&w->embed);

@@ -41,7 +41,8 @@ static double kernel(double u, double cutoff)
 /* Weights for outputs whose time is `phase` past an input; a constant stays what it is. */
 static void fill_row(const struct gem_resampler *r, double phase, double cutoff, float *row)
 {
-    const double middle = r->n_taps / 2 - 1 + phase;
+    const uint32_t before = r->n_taps / 2 - 1;
+    const double middle = before + phase;
     double sum = 0.0;
 
     for (uint32_t k = 0; k < r->n_taps; k++) {
@@ -114,7 +115,8 @@ static double dot_at(const struct gem_resampler *r, const float *w, const float 
     return sum;
 }
 
-void gem_resample(const struct gem_resampler *r, const float *in, uint64_t n, uint64_t begin, uint64_t end, float *out)
+void gem_resampler_run(const struct gem_resampler *r, const float *in, uint64_t n, uint64_t begin, uint64_t end,
+                       float *out)
 {
     for (uint64_t i = begin; i < end; i++) {
         const uint64_t at = i * r->down; /* below 2^64: i is below 2^44, rates below 2^20 */

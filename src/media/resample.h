@@ -24,6 +24,7 @@ void gem_resampler_close(struct gem_resampler *r);
 uint64_t gem_resampler_length(const struct gem_resampler *r, uint64_t n);
 /* Outputs [begin, end) from all n inputs (what lies outside is 0): out [end - begin]. The same bits however it is cut.
  */
-void gem_resample(const struct gem_resampler *r, const float *in, uint64_t n, uint64_t begin, uint64_t end, float *out);
+void gem_resampler_run(const struct gem_resampler *r, const float *in, uint64_t n, uint64_t begin, uint64_t end,
+                       float *out);
 
 #endif

@@ -82,7 +82,7 @@ static gem_status convert(struct gem_sound *s, const char *name, const struct so
     s->n = gem_resampler_length(&r, from->n);
     st = GEM_E_NOMEM;
     if (!(s->pcm = gem_alloc_aligned(s->n * sizeof *s->pcm, "sound", err))) goto out;
-    gem_resample(&r, mono, from->n, 0, s->n, s->pcm);
+    gem_resampler_run(&r, mono, from->n, 0, s->n, s->pcm);
     st = gem_sound_check(name, s->pcm, s->n, err); /* float samples near the largest number may have overflowed */
 out:
     if (st) gem_sound_close(s);

@@ -13,7 +13,7 @@
 
 static float *floats(size_t n)
 {
-    float *p = malloc((n + !n) * sizeof *p);
+    float *p = calloc(n + !n, sizeof *p);
 
     if (!p) exit(2);
     return p;
@@ -122,7 +122,7 @@ static uint64_t all_tokens(const struct gem_audio_weights *w, uint64_t n)
     struct gem_audio_piece p;
     uint64_t sum = 0;
 
-    for (uint32_t i = 0; (p = gem_audio_piece(w, n, i)).n_samples; i++) sum += p.n_tokens;
+    for (uint32_t i = 0; (p = gem_audio_piece(w->raw, n, i)).n_samples; i++) sum += p.n_tokens;
     return sum;
 }
 
@@ -133,7 +133,7 @@ static float *encode_all(struct bench *b, const float *pcm, uint64_t n)
     struct gem_audio_piece p;
     gem_error err = {0};
 
-    for (uint32_t i = 0; (p = gem_audio_piece(&b->w, n, i)).n_samples; i++) {
+    for (uint32_t i = 0; (p = gem_audio_piece(b->w.raw, n, i)).n_samples; i++) {
         if (gem_audio_encode(&b->e, pcm + p.begin, p.n_samples, at, &err)) {
             printf("%s\n", err.message);
             check_failures++;
@@ -215,11 +215,20 @@ static int check_folder(const char *dir, const char *model, bool fast, double bo
     return n;
 }
 
+/* What the fast tier promises. */
+static void test_fast(void)
+{
+    CHECK_EQ(check_folder("golden/audio/tower", "model.safetensors", true, 2e-2), 5);
+    CHECK_EQ(check_folder("golden/audio/tower", "mmproj.gguf", true, 2e-2), 5);
+    CHECK_EQ(check_folder("golden/audio/tower-q8", "model.gguf", true, 2e-2), 3);
+    CHECK_EQ(check_folder("golden/audio/raw", "model.safetensors", true, 2e-2), 5);
+}
+
 static void test_golden(void)
 {
     CHECK_EQ(check_folder("golden/audio/tower", "model.safetensors", false, 2e-4), 5);
     CHECK_EQ(check_folder("golden/audio/tower", "mmproj.gguf", false, 2e-4), 5);
-    CHECK_EQ(check_folder("golden/audio/tower", "ollama.gguf", false, 2e-4), 5);
+    CHECK_EQ(check_folder("golden/audio/tower-q8", "model.gguf", false, 2e-4), 3);
     CHECK_EQ(check_folder("golden/audio/raw", "model.safetensors", false, 2e-4), 5);
 }
 
@@ -260,7 +269,7 @@ static void check_model(const char *root, const char *model, const char *weights
         features = gem_archive_tensor(&golden, "features");
         soft = gem_archive_tensor(&golden, "soft");
         if (features) check_features(&b, path, features, sound.pcm, sound.n);
-        check_soft(&b, path, soft, soft->shape[0] - gem_audio_tokens(&b.w, sound.n), sound.pcm, sound.n, 2e-4);
+        check_soft(&b, path, soft, soft->shape[0] - gem_audio_tokens(b.w.raw, sound.n), sound.pcm, sound.n, 2e-4);
     }
     gem_archive_close(&golden);
     gem_sound_close(&sound);
@@ -358,12 +367,11 @@ static void test_tokens(void) /* spec/multimodal.md 4.1 */
                  {160000, 999, 250, 250},
                  {480000, 2999, 750, 750},
                  {500000, 3124, 781, 782}};
-    const struct gem_audio_weights tower = {0}, raw = {.raw = true};
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         CHECK_EQ(gem_mel_frames(cases[i].n), cases[i].frames);
-        CHECK_EQ(gem_audio_tokens(&tower, cases[i].n), cases[i].tokens);
-        CHECK_EQ(gem_audio_tokens(&raw, cases[i].n), cases[i].raw);
+        CHECK_EQ(gem_audio_tokens(false, cases[i].n), cases[i].tokens);
+        CHECK_EQ(gem_audio_tokens(true, cases[i].n), cases[i].raw);
     }
 }
 
@@ -371,22 +379,21 @@ static void test_pieces(void) /* every sample is in exactly one piece, and no pi
 {
     static const uint64_t lengths[] = {0,      1,      160,    161,    479999, 480000, 480001, 480160,
                                        480161, 480162, 959999, 960000, 960160, 960161, 976000, 28800000};
-    const struct gem_audio_weights tower = {0}, raw = {.raw = true};
 
     for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
         struct gem_audio_piece p;
         uint64_t at = 0;
 
-        for (uint32_t i = 0; (p = gem_audio_piece(&tower, lengths[l], i)).n_samples; i++) {
+        for (uint32_t i = 0; (p = gem_audio_piece(false, lengths[l], i)).n_samples; i++) {
             CHECK_EQ(p.begin, at);
             CHECK(p.n_tokens <= 750 && (p.n_tokens > 0 || lengths[l] <= 160));
-            CHECK_EQ(p.n_tokens, gem_audio_tokens(&tower, p.n_samples));
+            CHECK_EQ(p.n_tokens, gem_audio_tokens(false, p.n_samples));
             at += p.n_samples;
         }
         CHECK_EQ(at, lengths[l]);
-        p = gem_audio_piece(&raw, lengths[l], 0);
+        p = gem_audio_piece(true, lengths[l], 0);
         CHECK(p.begin == 0 && p.n_samples == lengths[l]);
-        CHECK_EQ(gem_audio_piece(&raw, lengths[l], 1).n_samples, 0);
+        CHECK_EQ(gem_audio_piece(true, lengths[l], 1).n_samples, 0);
     }
 }
 
@@ -408,7 +415,7 @@ static void feed_in_bits(struct bench *b, const float *pcm, uint64_t n, uint64_t
         at += k;
         if (!step) size++;
     }
-    CHECK_EQ(written + gem_audio_ready(&b->e, 0, true), gem_audio_tokens(&b->w, n));
+    CHECK_EQ(written + gem_audio_ready(&b->e, 0, true), gem_audio_tokens(b->w.raw, n));
     CHECK_EQ(gem_audio_feed(&b->e, NULL, 0, true, out + written * b->w.text_hidden, &err), GEM_OK);
 }
 
@@ -425,7 +432,7 @@ static void check_bits(const char *path, uint64_t n, bool fast)
         size_t bytes;
 
         if (!open_bench(&b, path, threads[i % 3], rows[i], fast)) break;
-        bytes = gem_audio_tokens(&b.w, n) * b.w.text_hidden * sizeof *got;
+        bytes = gem_audio_tokens(b.w.raw, n) * b.w.text_hidden * sizeof *got;
         got = floats(bytes / sizeof *got);
         CHECK_EQ(gem_audio_encode(&b.e, pcm, n, got, NULL), GEM_OK);
         if (!want) memcpy(want = floats(bytes / sizeof *got), got, bytes);
@@ -445,6 +452,8 @@ static void test_same_bits(void)
     check_bits("golden/audio/tower/model.safetensors", 30011, false);
     check_bits("golden/audio/tower/model.safetensors", 30011, true);
     check_bits("golden/audio/tower/model.safetensors", 160, false);
+    check_bits("golden/audio/tower-q8/model.gguf", 30011, false);
+    check_bits("golden/audio/tower-q8/model.gguf", 30011, true);
     check_bits("golden/audio/raw/model.safetensors", 30011, false);
     check_bits("golden/audio/raw/model.safetensors", 30011, true);
 }
@@ -536,6 +545,7 @@ static void test_damage(void)
 
     check_damage("golden/audio/tower/model.safetensors", 80);
     check_damage("golden/audio/tower/mmproj.gguf", 80);
+    check_damage("golden/audio/tower-q8/model.gguf", 80);
     check_damage("golden/audio/raw/model.safetensors", 48);
     if (!open_archive(&a, "golden/audio/tower/model.safetensors")) return;
     check_refused(&a, 81, GEM_E_FORMAT, "model.embed_audio.embedding_projection.weight");
@@ -546,12 +556,34 @@ static void test_damage(void)
     gem_archive_close(&a);
 }
 
+static void check_config(const char *json, gem_status want, const char *named)
+{
+    gem_error err = {0};
+
+    CHECK_EQ(gem_audio_check_config("config.json", json, strlen(json), &err), want);
+    CHECK(strstr(err.message, named) != NULL);
+}
+
+static void test_config(void)
+{
+    check_config("{}", GEM_OK, "");
+    check_config("{\"audio_config\": null}", GEM_OK, "");
+    check_config(
+        "{\"audio_config\": {\"attention_logit_cap\": 50.0, \"hidden_act\": \"silu\", \"rms_norm_eps\": 1e-06}}",
+        GEM_OK, "");
+    check_config("{\"audio_config\": {\"attention_context_left\": 14}}", GEM_E_UNSUPPORTED, "attention_context_left");
+    check_config("{\"audio_config\": {\"residual_weight\": \"0.5\"}}", GEM_E_UNSUPPORTED, "residual_weight");
+    check_config("{\"audio_config\": {\"hidden_act\": \"gelu\"}}", GEM_E_UNSUPPORTED, "hidden_act");
+    check_config("{\"audio_config\": {\"audio_embed_dim\": 320}}", GEM_E_UNSUPPORTED, "audio_embed_dim");
+    check_config("{\"audio_config\": ", GEM_E_FORMAT, "config.json");
+}
+
 int main(int argc, char **argv)
 {
     static const struct check_test tests[] = {
-        {"tones", test_tones},     {"tokens", test_tokens}, {"pieces", test_pieces}, {"golden", test_golden},
-        {"shared", test_shared},   {"more", test_more},     {"tiers", test_tiers},   {"same_bits", test_same_bits},
-        {"silence", test_silence}, {"damage", test_damage},
+        {"tones", test_tones},         {"tokens", test_tokens}, {"pieces", test_pieces},   {"golden", test_golden},
+        {"fast", test_fast},           {"shared", test_shared}, {"more", test_more},       {"tiers", test_tiers},
+        {"same_bits", test_same_bits}, {"config", test_config}, {"silence", test_silence}, {"damage", test_damage},
     };
 
     return check_main(tests, sizeof tests / sizeof *tests, argc, argv);

@@ -9,6 +9,8 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/threads.h"
+#include "audio/audio.h"
+#include "media/sound.h"
 
 #include <dirent.h>
 #include <unistd.h>
@@ -357,11 +359,57 @@ static void test_models(void) /* tests run in tests/ */
     check_model("Gemma 3, fast", "golden/models/quantised-gemma3/Q4_K_M.gguf", GEM_PRECISION_FAST);
 }
 
+/* ---- sound ------------------------------------------------------------------------------------------- */
+
+static gem_status sound_open(const void *context, gem_error *err)
+{
+    const char *path = context;
+    struct gem_sound sound = {0};
+    struct gem_map map = {0};
+    gem_status st = gem_map_open(&map, path, err);
+
+    if (!st) st = gem_sound_from_wav(&sound, path, map.data, map.n_bytes, err);
+    gem_sound_close(&sound);
+    gem_map_close(&map);
+    return st;
+}
+
+static gem_status audio_encode(const void *context, gem_error *err)
+{
+    struct gem_archive archive = {0};
+    struct gem_audio_encoder encoder = {0};
+    struct gem_audio_weights weights = {0};
+    struct gem_pool *pool = NULL;
+    struct gem_kernels kern;
+    float pcm[1000] = {1}, soft[80];
+    gem_status st;
+
+    gem_kernels_init(&kern, gem_cpu_flags());
+    if ((st = gem_gguf_open(&archive, context, err))) return st;
+    if ((st = gem_pool_open(&pool, 2, err))) goto out;
+    if ((st = gem_audio_bind(&weights, &archive, 80, err))) goto out;
+    if ((st = gem_audio_pack(&weights, &kern, pool, err))) goto out;
+    if ((st = gem_audio_open(&encoder, &weights, &kern, pool, 8, err))) goto out;
+    st = gem_audio_encode(&encoder, pcm, 161, soft, err);
+out:
+    gem_audio_close(&encoder);
+    gem_audio_weights_close(&weights);
+    gem_pool_close(pool);
+    gem_archive_close(&archive);
+    return st;
+}
+
+static void test_sound(void)
+{
+    check_operation("gem_sound_from_wav", sound_open, "golden/audio/sound/stereo.wav", 100);
+    check_operation("gem_audio_encode", audio_encode, "golden/audio/tower-q8/model.gguf", 1000);
+}
+
 int main(int argc, char **argv)
 {
     static const struct check_test tests[] = {
-        {"counting", test_counting}, {"leak", test_a_leak_is_seen}, {"json", test_json},
-        {"pool", test_pool},         {"arena", test_arena},         {"models", test_models},
+        {"counting", test_counting}, {"leak", test_a_leak_is_seen}, {"json", test_json},   {"pool", test_pool},
+        {"arena", test_arena},       {"models", test_models},       {"sound", test_sound},
     };
 
     return check_main(tests, sizeof tests / sizeof *tests, argc, argv);

@@ -4,19 +4,23 @@
 
     GEM_SHARED=.../shared tools/lab/make_audio.py OUT [--more]
 
-tower/model.safetensors   a small audio tower and its embedding (bfloat16, released names); mmproj.gguf and ollama.gguf hold
-                          the same weights by the names and transforms of spec/multimodal.md 7.2
+tower/model.safetensors   a small audio tower and its embedding (bfloat16, released names); mmproj.gguf holds the same weights
+                          by llama.cpp's names and transforms (spec/multimodal.md 7.2)
+tower-q8/model.gguf       the same by Ollama's names, matrices in Q8_0, and what the dequantised weights give
 calm/                     the same with weights as mild as trained ones, wider: what the fast tier is measured with
 raw/                      the 12B's embedding
+sound/                    a stereo file of 24 bits and 44.1 kHz, and what libsoxr (VHQ) makes of the mean of its channels
 CASE.safetensors          features [T, 128], soft [N, H]; of long cases every 25th row. Sound is made by signal() from the
                           case's name: SAMPLES-SEED; `-all` is what pieces() of a long sound gives, one after the other.
---more adds cases that are too large to commit. Needs torch, transformers 5.23, safetensors, gguf, numpy.
+--more adds cases that are too large to commit. Needs torch, transformers 5.23, safetensors, gguf, soxr, numpy.
 """
 import argparse
 import os
+import wave
 
 import gguf
 import numpy as np
+import soxr
 import torch
 from safetensors.torch import save_file
 
@@ -112,6 +116,19 @@ WHOLE = [('audio_tower.subsample_conv_projection.layer0.conv.weight', 'a.conv1d.
          ('embed_audio.embedding_projection.weight', 'mm.a.input_projection.weight')]
 
 
+def is_matrix(t, name):
+    return t.ndim == 2 and 'conv1d' not in name
+
+
+def q8_0_model(model):
+    """The model with every matrix of its tower rounded to Q8_0."""
+    kind = gguf.GGMLQuantizationType.Q8_0
+    for name, p in model.named_parameters():
+        if 'audio' in name and is_matrix(p, name):
+            p.copy_(torch.from_numpy(gguf.quants.dequantize(gguf.quants.quantize(p.numpy(), kind), kind)))
+    return model
+
+
 def gguf_names(tensors, ollama):
     """HF name -> GGUF name."""
     names = {}
@@ -131,7 +148,7 @@ def gguf_names(tensors, ollama):
     return names
 
 
-def save_gguf(path, tensors, ollama):
+def save_gguf(path, tensors, ollama, q8=False):
     w = gguf.GGUFWriter(path, 'gemma4' if ollama else 'clip')
     names = gguf_names(tensors, ollama)
     assert set(names) == set(tensors), set(names) ^ set(tensors)
@@ -143,6 +160,9 @@ def save_gguf(path, tensors, ollama):
             t = t.reshape(t.shape[0], -1)
         if t.ndim < 2 or 'conv' in names[hf] and t.ndim > 2 or 'depthwise' in hf or 'per_dim' in hf:
             w.add_tensor(names[hf], t.float().reshape(t.shape or (1,)).numpy())
+        elif q8 and is_matrix(t, hf):
+            kind = gguf.GGMLQuantizationType.Q8_0
+            w.add_tensor(names[hf], gguf.quants.quantize(t.float().numpy(), kind), raw_dtype=kind)
         else:
             raw = t.to(torch.bfloat16).view(torch.uint16).numpy()
             w.add_tensor(names[hf], raw.view(np.uint8).reshape(*raw.shape[:-1], -1),
@@ -153,12 +173,13 @@ def save_gguf(path, tensors, ollama):
     w.close()
 
 
-def tower_pack(out, model, cases, long):
+def tower_pack(out, model, cases, long, features=True):
     os.makedirs(out, exist_ok=True)
-    save_file(audio_tensors(model), os.path.join(out, 'model.safetensors'))
+    if features:
+        save_file(audio_tensors(model), os.path.join(out, 'model.safetensors'))
     for n, seed in cases:
         f, s = encode(model, signal(n, seed))
-        save_case(os.path.join(out, f'{n}-{seed}.safetensors'), f, s)
+        save_case(os.path.join(out, f'{n}-{seed}.safetensors'), f if features else None, s)
         print(out, n, seed, tuple(f.shape), tuple(s.shape), 'rms %.3f' % s.pow(2).mean().sqrt())
     for n, seed in long:
         x = signal(n, seed)
@@ -183,6 +204,23 @@ def raw_pack(out):
         print(out, n, seed, tuple(s.shape))
 
 
+def sound_pack(out):
+    os.makedirs(out, exist_ok=True)
+    t = np.arange(11025) / 44100
+    rng = np.random.default_rng(1)
+    tones = [(f, rng.uniform(0.05, 0.2), rng.uniform(0, 6)) for f in (97, 440, 1234.5, 3021, 5600, 7100, 9000, 15000)]
+    x = np.stack([sum(a * (1 if c else b % 1) * np.sin(2 * np.pi * f * t + b) for f, a, b in tones) for c in range(2)])
+    q = np.clip(np.round(x * 8388608 * 0.9), -8388608, 8388607).astype(np.int32)
+    with wave.open(os.path.join(out, 'stereo.wav'), 'wb') as f:
+        f.setnchannels(2)
+        f.setsampwidth(3)
+        f.setframerate(44100)
+        f.writeframes(b''.join(int(v).to_bytes(3, 'little', signed=True) for v in q.T.reshape(-1)))
+    mono = (q / 8388608).mean(0)
+    y = soxr.resample(mono, 44100, 16000, quality='VHQ').astype(np.float32)
+    save_file({'pcm': torch.from_numpy(y)}, os.path.join(out, 'stereo.safetensors'))
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('out')
@@ -193,9 +231,13 @@ def main():
     model = tower_model(31, 80, **audio)
     tower = os.path.join(a.out, 'tower')
     tower_pack(tower, model, ((161, 1), (1600, 2), (16123, 3)), ((976000, 4), (480100, 5)))
-    for ollama in (False, True):
-        save_gguf(os.path.join(tower, 'ollama.gguf' if ollama else 'mmproj.gguf'), audio_tensors(model), ollama)
+    save_gguf(os.path.join(tower, 'mmproj.gguf'), audio_tensors(model), False)
+    q8 = os.path.join(a.out, 'tower-q8')
+    os.makedirs(q8, exist_ok=True)
+    save_gguf(os.path.join(q8, 'model.gguf'), audio_tensors(model), True, True)
+    tower_pack(q8, q8_0_model(model), ((161, 1), (1600, 2), (16123, 3)), (), False)
     raw_pack(os.path.join(a.out, 'raw'))
+    sound_pack(os.path.join(a.out, 'sound'))
     if not a.more:
         return
     for seed, audio in enumerate((dict(hidden_size=96, num_attention_heads=3, num_hidden_layers=3, output_proj_dims=40),
