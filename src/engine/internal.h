@@ -18,6 +18,7 @@ struct gem_model {
     gem_error no_tokenizer;          /* why */
     gem_model_info info;
     char *name;
+    char *folder; /* where a Hugging Face checkpoint's other files lie; NULL: GGUF, native */
     int32_t bos;
     int32_t stop[GEM_MAX_STOP];
     size_t n_stop;
@@ -42,8 +43,12 @@ struct gem_session {
     bool in_step;      /* guards against naming a session twice in one step */
 };
 
+/* The file `name` that belongs to a Hugging Face checkpoint; as gem_archive_companion. */
+gem_status gem_model_companion(const struct gem_model *m, const char *name, struct gem_map *map, char **label,
+                               gem_error *err);
+
 /* config.json, generation_config.json and GGUF keys that say how to generate. */
-gem_status gem_recommend_from_folder(struct gem_model *m, const char *folder, gem_error *err);
+gem_status gem_recommend_from_folder(struct gem_model *m, gem_error *err);
 gem_status gem_recommend_from_gguf(struct gem_model *m, gem_error *err);
 
 /* Bytes that this machine can give without swapping; UINT64_MAX when unknown. */

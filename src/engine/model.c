@@ -4,6 +4,7 @@
 #include "engine/internal.h"
 
 #include "base/json.h"
+#include "files/gem.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -61,17 +62,22 @@ static bool ends_with(const char *s, const char *end)
     return n >= m && !strcmp(s + n - m, end);
 }
 
-static gem_status read_config(struct gem_model *m, const char *folder, gem_error *err)
+gem_status gem_model_companion(const struct gem_model *m, const char *name, struct gem_map *map, char **label,
+                               gem_error *err)
 {
-    char *path = gem_path_join(folder, "config.json", err);
-    struct gem_map map = {0};
-    gem_status st = GEM_E_NOMEM;
+    return gem_archive_companion(&m->archive, m->folder, name, map, label, err);
+}
 
-    if (!path) return st;
-    if (!(st = gem_map_open(&map, path, err)))
-        st = gem_hparams_from_config(&m->h, path, map.data, (size_t)map.n_bytes, err);
+static gem_status read_config(struct gem_model *m, const char *path, gem_error *err)
+{
+    struct gem_map map;
+    char *label;
+    gem_status st = gem_model_companion(m, "config.json", &map, &label, err);
+
+    if (!st && !label) st = gem_fail(err, GEM_E_IO, 0, "%s: no config.json", path);
+    if (!st) st = gem_hparams_from_config(&m->h, label, map.data, (size_t)map.n_bytes, err);
     gem_map_close(&map);
-    gem_free(path);
+    gem_free(label);
     return st;
 }
 
@@ -84,41 +90,36 @@ static gem_status tolerate_tokenizer(const struct gem_model *m, gem_status st, g
     return st;
 }
 
-static gem_status read_tokenizer_json(struct gem_model *m, const char *folder, gem_error *err)
+static gem_status read_tokenizer_json(struct gem_model *m, gem_error *err)
 {
-    char *path = gem_path_join(folder, "tokenizer.json", err);
-    struct gem_map map = {0};
-    gem_status st = GEM_E_NOMEM;
+    struct gem_map map;
+    char *label;
+    gem_status st = gem_model_companion(m, "tokenizer.json", &map, &label, err);
 
-    if (!path) return st;
-    st = GEM_OK;
-    if (gem_path_exists(path) && !(st = gem_map_open(&map, path, err)))
+    if (!st && label)
         st = tolerate_tokenizer(
-            m, gem_tokenizer_from_json(&m->tokenizer, path, map.data, (size_t)map.n_bytes, &m->no_tokenizer), err);
+            m, gem_tokenizer_from_json(&m->tokenizer, label, map.data, (size_t)map.n_bytes, &m->no_tokenizer), err);
     gem_map_close(&map);
-    gem_free(path);
+    gem_free(label);
     return st;
 }
 
 static gem_status open_folder(struct gem_model *m, const char *path, gem_error *err)
 {
-    char *folder = NULL;
     gem_status st;
 
     if (gem_path_is_directory(path)) {
-        folder = gem_strndup(path, strlen(path), err);
+        m->folder = gem_strndup(path, strlen(path), err);
     } else { /* a safetensors file: its configuration lies beside it */
         const char *slash = strrchr(path, '/');
-        folder = slash ? gem_strndup(path, slash == path ? 1 : (size_t)(slash - path), err) : gem_strndup(".", 1, err);
+        m->folder =
+            slash ? gem_strndup(path, slash == path ? 1 : (size_t)(slash - path), err) : gem_strndup(".", 1, err);
     }
-    if (!folder) return GEM_E_NOMEM;
-    if ((st = read_config(m, folder, err))) goto out;
-    if ((st = gem_safetensors_open(&m->archive, path, err))) goto out;
-    if ((st = read_tokenizer_json(m, folder, err))) goto out;
-    st = gem_recommend_from_folder(m, folder, err);
-out:
-    gem_free(folder);
-    return st;
+    if (!m->folder) return GEM_E_NOMEM;
+    if ((st = read_config(m, m->folder, err))) return st;
+    if ((st = gem_safetensors_open(&m->archive, path, err))) return st;
+    if ((st = read_tokenizer_json(m, err))) return st;
+    return gem_recommend_from_folder(m, err);
 }
 
 /* A GGUF file has no key for them: found by name (spec/tokenizer-and-chat.md 1.3). */
@@ -132,11 +133,11 @@ static void find_placeholders(struct gem_model *m)
     if (pad >= 0 && (uint32_t)pad < m->h.vocab) m->h.pad = pad;
 }
 
-static gem_status open_gguf(struct gem_model *m, const char *path, gem_error *err)
+/* What an open archive's key/values say. */
+static gem_status read_gguf(struct gem_model *m, gem_error *err)
 {
     gem_status st;
 
-    if ((st = gem_gguf_open(&m->archive, path, err))) return st;
     if ((st = gem_hparams_from_gguf(&m->h, &m->archive, err))) return st;
     st = tolerate_tokenizer(m, gem_tokenizer_from_gguf(&m->tokenizer, &m->archive, &m->no_tokenizer), err);
     if (st) return st;
@@ -144,12 +145,28 @@ static gem_status open_gguf(struct gem_model *m, const char *path, gem_error *er
     return gem_recommend_from_gguf(m, err);
 }
 
+static gem_status open_native(struct gem_model *m, const char *path, gem_error *err)
+{
+    gem_status st;
+
+    if ((st = gem_native_open(&m->archive, path, err))) return st;
+    if (m->archive.is_gguf) return read_gguf(m, err);
+    if ((st = read_config(m, path, err))) return st;
+    if ((st = read_tokenizer_json(m, err))) return st;
+    return gem_recommend_from_folder(m, err);
+}
+
 static gem_status open_files(struct gem_model *m, const char *path, gem_error *err)
 {
+    gem_status st;
+
     if (!gem_path_exists(path)) return gem_fail(err, GEM_E_IO, 0, "%s: no such file or folder", path);
+    if (!gem_path_is_directory(path) && (gem_native_is(path) || ends_with(path, ".gem")))
+        return open_native(m, path, err);
     if (gem_path_is_directory(path) || (ends_with(path, ".safetensors") && !has_gguf_magic(path)))
         return open_folder(m, path, err);
-    return open_gguf(m, path, err); /* says so when it is no GGUF either */
+    if ((st = gem_gguf_open(&m->archive, path, err))) return st; /* says so when it is no GGUF either */
+    return read_gguf(m, err);
 }
 
 static gem_status check_vocabulary(const struct gem_model *m, gem_error *err)
@@ -222,7 +239,8 @@ static void fill_info(struct gem_model *m, const gem_model_options *o)
         info->has_vision |= m->roles[i] == GEM_ROLE_VISION;
         info->has_audio |= m->roles[i] == GEM_ROLE_AUDIO;
     }
-    for (uint32_t i = 0; i < m->archive.n_files; i++) info->file_bytes += m->archive.maps[i].n_bytes;
+    for (uint32_t i = 0; i < m->archive.n_files; i++) /* without those inside another */
+        if (m->archive.maps[i].fd) info->file_bytes += m->archive.maps[i].n_bytes;
 }
 
 /* ---- public -------------------------------------------------------------------------------------------------------
@@ -277,6 +295,7 @@ void gem_model_close(gem_model *m)
     gem_archive_close(&m->archive);
     gem_free(m->roles);
     gem_free(m->name);
+    gem_free(m->folder);
     gem_free(m->suppressed);
     gem_free(m);
 }

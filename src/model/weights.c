@@ -13,6 +13,7 @@ enum need {
     OWNS_CACHE, /* elsewhere it is dead: accepted, never read (spec 2.5) */
     OWNS_VALUE, /* as above, and not where values are keys */
     HAS_PLE,
+    HAS_PLE_TABLE,
     HAS_EXPERTS,
     HAS_SCALE,
     FUSED_EXPERTS, /* the file has gate_up in one */
@@ -41,7 +42,7 @@ static const struct binding whole_bindings[] = {
      "per_layer_token_embd.weight",
      WHOLE(ple_table),
      MATRIX,
-     HAS_PLE,
+     HAS_PLE_TABLE,
      {VOCAB, PLE_ALL},
      false},
     {"per_layer_model_projection.weight",
@@ -169,7 +170,8 @@ static bool is_needed(const struct binder *b, uint32_t layer, enum need need)
     case ALWAYS: return true;
     case OWNS_CACHE: return layer < h->n_own;
     case OWNS_VALUE: return layer < h->n_own && !h->layers[layer].k_eq_v;
-    case HAS_PLE: return h->ple > 0;
+    case HAS_PLE:
+    case HAS_PLE_TABLE: return h->ple > 0;
     case HAS_EXPERTS: return h->n_experts > 0;
     case HAS_SCALE: return h->layer_scalar;
     case FUSED_EXPERTS:
@@ -226,9 +228,19 @@ static uint32_t wanted_shape(const struct binder *b, const struct binding *bind,
     return n;
 }
 
-static gem_status check_tensor(const struct binder *b, const struct gem_tensor *t, const uint64_t *want, uint32_t n)
+/* What is read row by row, or decoded once, must lie in rows. */
+static bool may_be_in_panels(const struct binding *bind)
+{
+    return bind->kind == STACK || (bind->kind == MATRIX && bind->need != HAS_PLE_TABLE);
+}
+
+static gem_status check_tensor(const struct binder *b, const struct gem_tensor *t, const struct binding *bind,
+                               const uint64_t *want, uint32_t n)
 {
     if (!same_shape(t, want, n)) return misshapen(b, t, want, n);
+    if (t->layout && !may_be_in_panels(bind))
+        return gem_fail(b->err, GEM_E_FORMAT, t->offset, "%s: tensor '%s' is in panels, but is read in rows",
+                        b->a->paths[t->file], t->name);
     if (gem_type_info(t->type)->decodes) return GEM_OK;
     return gem_fail(b->err, GEM_E_UNSUPPORTED, t->offset, "%s: tensor '%s' has type %s, which is not supported",
                     b->a->paths[t->file], t->name, t->type_name);
@@ -236,12 +248,22 @@ static gem_status check_tensor(const struct binder *b, const struct gem_tensor *
 
 static struct gem_matrix make_matrix(const struct gem_tensor *t, uint64_t rows, uint64_t cols)
 {
+    const enum gem_pack_kind kind = gem_pack_kind_of(t->type);
+
     return (struct gem_matrix){.type = t->type,
                                .rows = (uint32_t)rows,
                                .cols = (uint32_t)cols,
                                .data = t->data,
-                               .row_bytes = gem_row_bytes(t->type, cols),
-                               .kind = gem_pack_kind_of(t->type)};
+                               .row_bytes =
+                                   t->layout ? gem_panel_bytes(kind, cols) / GEM_PANEL : gem_row_bytes(t->type, cols),
+                               .kind = kind,
+                               .in_panels = t->layout != 0};
+}
+
+/* Of data, the last panel's padding included. */
+static uint64_t matrix_bytes(const struct gem_matrix *m)
+{
+    return m->row_bytes * (m->in_panels ? ((uint64_t)m->rows + GEM_PANEL - 1) / GEM_PANEL * GEM_PANEL : m->rows);
 }
 
 /* Decodes a vector into the storage of vectors, and refuses values that would poison every computation. */
@@ -268,7 +290,7 @@ static gem_status bind_tensor(struct binder *b, const struct gem_tensor *t, cons
     void *field = (char *)base + bind->offset;
     float *v = NULL;
     uint64_t want[3] = {1, 1, 1};
-    gem_status st = check_tensor(b, t, want, wanted_shape(b, bind, layer, want));
+    gem_status st = check_tensor(b, t, bind, want, wanted_shape(b, bind, layer, want));
 
     if (st) return st;
     if (bind->kind == MATRIX) {
@@ -277,7 +299,7 @@ static gem_status bind_tensor(struct binder *b, const struct gem_tensor *t, cons
         struct gem_matrix_stack *s = field;
         s->first = make_matrix(t, want[1], want[2]);
         s->count = (uint32_t)want[0];
-        s->data_stride = s->first.row_bytes * want[1];
+        s->data_stride = matrix_bytes(&s->first);
     } else if (!b->w->vectors) { /* first pass */
         b->n_vector += gem_align_up(want[0] * 4) / 4;
     } else {
@@ -470,31 +492,58 @@ struct gem_matrix gem_matrix_at(const struct gem_matrix_stack *s, uint32_t i)
 
 void gem_matrix_row(const struct gem_matrix *m, uint32_t row, float *out)
 {
-    gem_decode_row(m->type, m->data + row * m->row_bytes, out, m->cols);
+    if (m->in_panels)
+        gem_unpack_row(m->type, m->data + row / GEM_PANEL * GEM_PANEL * m->row_bytes, row % GEM_PANEL, m->cols, out);
+    else
+        gem_decode_row(m->type, m->data + row * m->row_bytes, out, m->cols);
 }
 
 /* Elements at a time: a multiple of every block. */
 enum { BLAME_STEP = 4096 };
 
-gem_status gem_weights_blame(const struct gem_archive *a, const enum gem_role *roles, gem_error *err)
+/* Elements [at, at + n) of row `row`, in a tensor of `cols` columns and `rows` rows in each matrix. */
+static void decode_part(const struct gem_tensor *t, uint64_t row, uint64_t at, size_t n, float *out)
 {
-    float buffer[BLAME_STEP];
+    const uint64_t cols = t->n_dims ? t->shape[t->n_dims - 1] : 1, rows = t->n_dims > 1 ? t->shape[t->n_dims - 2] : 1;
 
-    for (size_t i = 0; i < a->n_tensors; i++) {
-        const struct gem_tensor *t = &a->tensors[i];
-        uint64_t n = 1;
-        if (roles[i] != GEM_ROLE_TEXT) continue;
-        for (uint32_t d = 0; d < t->n_dims; d++) n *= t->shape[d];
-        for (uint64_t at = 0; at < n; at += BLAME_STEP) {
-            const size_t m = n - at < BLAME_STEP ? (size_t)(n - at) : BLAME_STEP;
-            gem_decode_row(t->type, t->data + gem_row_bytes(t->type, at), buffer, m);
-            for (size_t j = 0; j < m; j++)
+    if (t->layout) {
+        const enum gem_pack_kind kind = gem_pack_kind_of(t->type);
+        const uint64_t panel = row / rows * ((rows - 1) / GEM_PANEL + 1) + row % rows / GEM_PANEL;
+        gem_unpack_row(t->type, t->data + panel * gem_panel_bytes(kind, cols) + gem_panel_bytes(kind, at),
+                       (size_t)(row % rows % GEM_PANEL), n, out);
+    } else {
+        gem_decode_row(t->type, t->data + row * gem_row_bytes(t->type, cols) + gem_row_bytes(t->type, at), out, n);
+    }
+}
+
+static gem_status blame_tensor(const struct gem_archive *a, const struct gem_tensor *t, gem_error *err)
+{
+    const uint64_t cols = t->n_dims ? t->shape[t->n_dims - 1] : 1;
+    float buffer[BLAME_STEP];
+    uint64_t n_rows = 1;
+
+    for (uint32_t d = 0; d + 1 < t->n_dims; d++) n_rows *= t->shape[d];
+    for (uint64_t row = 0; row < n_rows; row++) {
+        for (uint64_t at = 0; at < cols; at += BLAME_STEP) {
+            const size_t n = cols - at < BLAME_STEP ? (size_t)(cols - at) : BLAME_STEP;
+            decode_part(t, row, at, n, buffer);
+            for (size_t j = 0; j < n; j++)
                 if (!isfinite(buffer[j]))
-                    return gem_fail(err, GEM_E_NONFINITE, t->offset + gem_row_bytes(t->type, at),
+                    return gem_fail(err, GEM_E_NONFINITE, t->offset,
                                     "%s: tensor '%s' holds NaN or infinity at element %llu", a->paths[t->file], t->name,
-                                    (unsigned long long)(at + j));
+                                    (unsigned long long)(row * cols + at + j));
         }
     }
+    return GEM_OK;
+}
+
+gem_status gem_weights_blame(const struct gem_archive *a, const enum gem_role *roles, gem_error *err)
+{
+    gem_status st = GEM_OK;
+
+    for (size_t i = 0; i < a->n_tensors && !st; i++)
+        if (roles[i] == GEM_ROLE_TEXT) st = blame_tensor(a, &a->tensors[i], err);
+    if (st) return st;
     return gem_fail(err, GEM_E_NONFINITE, 0, "%s: the computation overflowed, though all weights are finite",
                     a->paths[0]);
 }

@@ -9,14 +9,16 @@
 #include "kernels/kernels.h"
 #include "model/hparams.h"
 
-/* y = M x, M [rows, cols]. `data` is the mapped tensor; `panels` the packed copy that the fast tier multiplies
- * with, or NULL: then the products run on `data` with float32 activations. A zero type with NULL data: absent. */
+/* y = M x, M [rows, cols]. `data` is the mapped tensor: rows, or panels where a native file has them (in_panels).
+ * `panels` is what the fast tier multiplies with, `data` itself or a packed copy; or NULL: then the products run on
+ * rows with float32 activations. A zero type with NULL data: absent. */
 struct gem_matrix {
     enum gem_type type;
     uint32_t rows, cols;
     const uint8_t *data;
-    uint64_t row_bytes;
+    uint64_t row_bytes; /* of data; in_panels: a sixteenth of a panel, so that whole panels can be stepped over */
     enum gem_pack_kind kind;
+    bool in_panels;
     const uint8_t *panels;
 };
 
@@ -64,12 +66,28 @@ struct gem_weights {
     uint64_t n_parameters, n_parameters_active;
 };
 
+/* A matrix, or a stack of `count`, that gem_linear multiplies with. */
+struct gem_product {
+    struct gem_matrix *m;
+    uint32_t count;
+    uint64_t *data_stride, *panel_stride; /* of a stack, else NULL */
+    uint32_t layer;                       /* n_layers: of no layer */
+};
+enum { GEM_PRODUCTS_PER_LAYER = 16, GEM_PRODUCTS_MORE = 2 };
+
 enum gem_role { GEM_ROLE_UNKNOWN, GEM_ROLE_TEXT, GEM_ROLE_DEAD, GEM_ROLE_VISION, GEM_ROLE_AUDIO };
 
 /* Binds the tensors of `a`. roles [a->n_tensors] receives what each tensor is for. */
 gem_status gem_weights_bind(struct gem_weights *w, const struct gem_hparams *h, const struct gem_archive *a,
                             enum gem_role *roles, gem_error *err);
-/* Packs every quantised matrix for the fast tier; `a` stays mapped for table rows. */
+/* All products in the order of a forward pass; out [n_layers * GEM_PRODUCTS_PER_LAYER + GEM_PRODUCTS_MORE]. Returns
+ * how many there are. */
+size_t gem_weights_products(struct gem_weights *w, const struct gem_hparams *h, struct gem_product *out);
+/* Bytes of a product's panels. */
+uint64_t gem_product_panel_bytes(const struct gem_product *p);
+
+/* Gives every quantised matrix its panels for the fast tier: those of the file, or a copy that is packed here. `a`
+ * stays mapped for table rows. */
 gem_status gem_weights_pack(struct gem_weights *w, const struct gem_hparams *h, struct gem_pool *pool,
                             gem_progress_fn *progress, void *user, gem_error *err);
 void gem_weights_close(struct gem_weights *w);
