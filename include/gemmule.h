@@ -98,11 +98,11 @@ typedef struct gem_model_options {
     uint64_t reserved[8]; /* zero */
 } gem_model_options;
 
-/* Opens a checkpoint: a Hugging Face folder (config.json, *.safetensors or an index of shards,
- * tokenizer.json, generation_config.json) or a GGUF file; of a split GGUF any part may be named.
+/* Opens a checkpoint: a native file (gem_pack), a Hugging Face folder (config.json, *.safetensors or an index of
+ * shards, tokenizer.json, generation_config.json) or a GGUF file; of a split GGUF any part may be named.
  * Weights are mapped, and for GEM_PRECISION_FAST quantised ones are also repacked once into the layout that
- * the kernels of this machine want. Every tensor is checked by name, type and shape: a missing, an unknown or
- * a misshapen one is an error. The files must not change while the model is open. */
+ * the kernels want, in which a native file has them already. Every tensor is checked by name, type and shape: a
+ * missing, an unknown or a misshapen one is an error. The files must not change while the model is open. */
 GEM_API gem_status gem_model_open(gem_model **out, const char *path, const gem_model_options *options, gem_error *err);
 
 /* Accepts NULL. Engines of this model must be closed before. */
@@ -143,10 +143,35 @@ typedef struct gem_tensor_info {
     uint64_t shape[4]; /* row-major, outermost first */
     uint64_t bytes;
     const char *role; /* "text", "vision", "audio", "drafter", "dead" (never read) */
+    bool in_panels;   /* stored as the kernels want it: native files only */
 } gem_tensor_info;
 
 /* Walks all tensors of the files. false when index is past the last one. Strings live as long as the model. */
 GEM_API bool gem_model_get_tensor(const gem_model *model, size_t index, gem_tensor_info *out);
+
+/* ---- native files ------------------------------------------------------------------------------------ */
+
+typedef struct gem_pack_options {
+    /* NULL or "keep": number formats as they are. "q4_0", "q8_0", "bf16": of the weights that are float numbers in the
+     * source; quantised ones stay as they are. "q4_0" takes Q8_0 where quality needs it: token table, output head,
+     * per-layer embeddings. Norms, routers and towers are never changed. */
+    const char *type;
+    uint32_t n_threads; /* 0: one per physical core */
+    gem_progress_fn *progress;
+    void *progress_user;
+    uint64_t reserved[4]; /* zero */
+} gem_pack_options;
+
+/* Writes the checkpoint at `path` as one native file, `output` (".gem"): metadata, tokenizer and weights, laid out so
+ * that opening it is mapping it. The file appears whole or not at all, in place of one of that name.
+ * Errors: those of gem_model_open; GEM_E_IO the disk is full, ...; GEM_E_ARGUMENT an unknown type, or one for a source
+ * whose weights are all quantised; GEM_E_NONFINITE a weight that the type cannot represent; GEM_E_CANCELLED. */
+GEM_API gem_status gem_pack(const char *path, const char *output, const gem_pack_options *options, gem_error *err);
+
+/* Reads all tensors of a native file and compares their checksums (those of its metadata were when it was opened).
+ * GEM_E_FORMAT names the first that is damaged; GEM_E_UNSUPPORTED when the model is no native file. */
+GEM_API gem_status gem_model_verify(const gem_model *model, gem_progress_fn *progress, void *progress_user,
+                                    gem_error *err);
 
 /* ---- text -------------------------------------------------------------------------------------------- */
 

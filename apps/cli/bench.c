@@ -165,7 +165,8 @@ const struct gem_cli_command gem_cli_bench = {
         "tokens do not end it. Shown are the median and the range of tokens per second, the time to the first "
         "token, the time to open the model and the peak of resident memory. JSON has every sample.",
     .examples = examples,
-    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model), "a GGUF file or a Hugging Face folder"}},
+    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model),
+                  "a native or GGUF file, or a Hugging Face folder"}},
     .n_operands = 1,
     .groups = {GEM_CLI_GROUP("Options", options, 0),
                GEM_CLI_GROUP("Computing", gem_cli_fast_options, offsetof(struct args, engine)), GEM_CLI_COMMON_GROUP},

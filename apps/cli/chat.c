@@ -180,7 +180,8 @@ const struct gem_cli_command gem_cli_chat = {
     .details = "Each line of standard input is a turn of the user; the answers go to standard output. The model sees "
                "the whole conversation, of which only what is new is computed.\n"
                "Ctrl-C ends an answer, Ctrl-D the conversation.",
-    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model), "a GGUF file or a Hugging Face folder"}},
+    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model),
+                  "a native or GGUF file, or a Hugging Face folder"}},
     .n_operands = 1,
     .groups = {GEM_CLI_GROUP("Options", options, 0),
                GEM_CLI_GROUP("Sampling", gem_cli_sampling_options, offsetof(struct args, sampling)),

@@ -313,7 +313,8 @@ bool gem_model_get_tensor(const gem_model *m, size_t index, gem_tensor_info *out
                              .type = t->type_name,
                              .n_dims = t->n_dims,
                              .bytes = t->n_bytes,
-                             .role = roles[m->roles[index]]};
+                             .role = roles[m->roles[index]],
+                             .in_panels = t->layout != 0};
     memcpy(out->shape, t->shape, sizeof out->shape);
     return true;
 }
