@@ -95,7 +95,11 @@ typedef struct gem_model_options {
     const char *cpu;           /* NULL: best this machine has; else "c", "avx2" or "avx512" */
     gem_progress_fn *progress; /* may be NULL */
     void *progress_user;
-    uint64_t reserved[8]; /* zero */
+    /* Ceiling, in bytes, for all that this model, its engines and its sessions hold in memory; 0: none. Weights that do
+     * not fit beside the rest are streamed from the file in each pass, as far as they are mapped: those of a native
+     * file, and those that are not quantised. What cannot be honoured is GEM_E_LIMIT, with the number that would do. */
+    uint64_t ram;
+    uint64_t reserved[7]; /* zero */
 } gem_model_options;
 
 /* Opens a checkpoint: a native file (gem_pack), a Hugging Face folder (config.json, *.safetensors or an index of
@@ -131,6 +135,7 @@ typedef struct gem_model_info {
     uint64_t file_bytes;          /* of all files */
     uint64_t mapped_bytes;        /* weights used straight from the mapped files */
     uint64_t packed_bytes;        /* weights repacked in memory */
+    uint64_t ram_bytes;           /* the least ceiling with which engine and session of default size can be opened */
 } gem_model_info;
 
 /* Lives as long as the model. */
@@ -219,7 +224,8 @@ GEM_API const char *gem_model_piece(const gem_model *model, int32_t token, size_
 typedef struct gem_engine_options {
     uint32_t n_threads; /* 0: one per physical core */
     uint32_t chunk;     /* most rows computed at once, 1 to 4096; 0: 256 */
-    uint64_t reserved[8];
+    uint64_t ple_ram;   /* bytes of per-layer embeddings kept in memory, which else stay in the file; 0: 16 MiB */
+    uint64_t reserved[7];
 } gem_engine_options;
 
 GEM_API gem_status gem_engine_open(gem_engine **out, const gem_model *model, const gem_engine_options *options,
@@ -229,13 +235,24 @@ GEM_API void gem_engine_close(gem_engine *engine);
 /* Threads in use. */
 GEM_API uint32_t gem_engine_threads(const gem_engine *engine);
 
+/* Sums since the engine was opened. */
+typedef struct gem_engine_stats {
+    uint64_t ple_rows;  /* rows of per-layer embeddings that tokens needed */
+    uint64_t ple_kept;  /* of these, found in memory */
+    uint64_t ple_bytes; /* read from the file for the others */
+    double ple_seconds; /* that this took, copies included */
+    uint64_t reserved[8];
+} gem_engine_stats;
+GEM_API void gem_engine_get_stats(const gem_engine *engine, gem_engine_stats *out);
+
 typedef struct gem_session_options {
     uint32_t context;     /* capacity in tokens; 0: 8192 or the model's trained context, whichever is less */
     uint32_t local_slack; /* tokens by which a session can be taken back without recomputing; 0: 1024 */
     uint64_t reserved[8];
 } gem_session_options;
 
-/* GEM_E_LIMIT when the memory does not fit this machine; the message has the context that would. */
+/* GEM_E_LIMIT when the memory does not fit this machine, with the context that would, or not below the model's ceiling.
+ */
 GEM_API gem_status gem_session_open(gem_session **out, gem_engine *engine, const gem_session_options *options,
                                     gem_error *err);
 GEM_API void gem_session_close(gem_session *session);
@@ -279,7 +296,7 @@ typedef struct gem_advance {
  * On failure or cancellation every session holds a prefix of its tokens that is as if nothing else had been
  * asked, and results are unspecified.
  * Errors: GEM_E_LIMIT an id out of range or a sequence longer than its session's context (nothing is
- * computed); GEM_E_NONFINITE; GEM_E_CANCELLED. */
+ * computed); GEM_E_NONFINITE; GEM_E_CANCELLED; GEM_E_IO a file that shrank or cannot be read any more. */
 GEM_API gem_status gem_engine_advance(gem_engine *engine, gem_advance *items, size_t n_items, gem_progress_fn *progress,
                                       void *progress_user, gem_error *err);
 

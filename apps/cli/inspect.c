@@ -79,6 +79,7 @@ const struct gem_cli_field gem_cli_model_fields[] = {
     FIELD(COUNT, n_parameters, "parameters"),
     FIELD(COUNT, n_parameters_active, "parameters per token"),
     FIELD(BYTES, file_bytes, "files"),
+    FIELD(BYTES, ram_bytes, "least ceiling of memory (--ram)"),
 #undef FIELD
 };
 const size_t gem_cli_n_model_fields = GEM_CLI_COUNT(gem_cli_model_fields);

@@ -6,9 +6,19 @@
 #include "model/forward.h"
 #include "tokenizer/tokenizer.h"
 
+#include <stdatomic.h>
+
 enum { GEM_MAX_STOP = 16 };
 
+/* Memory of a model, its engines and sessions, where there is a ceiling. It changes while the model does not. */
+struct gem_ledger {
+    uint64_t ceiling;    /* UINT64_MAX: none */
+    uint64_t floor;      /* what mapped weights need at least */
+    atomic_ullong taken; /* all but mapped weights */
+};
+
 struct gem_model {
+    struct gem_ledger *ledger;
     struct gem_archive archive;
     struct gem_hparams h;
     struct gem_weights w;
@@ -25,10 +35,19 @@ struct gem_model {
     gem_sampling sampling;
     gem_logit_bias *suppressed; /* [sampling.n_bias] */
     bool metadata_only;
+    uint64_t fixed_bytes; /* memory without engines, sessions and mapped weights */
 };
+
+/* Takes n bytes for `what`, or GEM_E_LIMIT with the ceiling that would do, `later` bytes more being needed afterwards.
+ */
+gem_status gem_ledger_take(struct gem_ledger *l, uint64_t n, uint64_t later, const char *what, gem_error *err);
+void gem_ledger_give(struct gem_ledger *l, uint64_t n);
+/* What is left for mapped weights. */
+uint64_t gem_ledger_left(const struct gem_ledger *l);
 
 struct gem_engine {
     const struct gem_model *model;
+    uint64_t taken; /* of the ledger */
     struct gem_pool *pool;
     struct gem_forward forward;
     uint32_t chunk;
@@ -36,6 +55,7 @@ struct gem_engine {
 
 struct gem_session {
     struct gem_engine *engine;
+    uint64_t taken; /* of the ledger */
     struct gem_cache cache;
     int32_t *tokens;   /* [context]; the first cache.n are computed */
     int32_t *sequence; /* [context] of gem_generate */

@@ -234,6 +234,7 @@ static void fill_info(struct gem_model *m, const gem_model_options *o)
         .mapped_bytes = m->w.mapped_bytes,
         .packed_bytes = m->w.packed_bytes,
     };
+    info->ram_bytes = m->fixed_bytes + m->ledger->floor + gem_engine_bytes(m, NULL) + gem_session_bytes(m, NULL, NULL);
     fill_layer_info(info, h);
     for (size_t i = 0; i < m->archive.n_tensors; i++) {
         info->has_vision |= m->roles[i] == GEM_ROLE_VISION;
@@ -246,6 +247,29 @@ static void fill_info(struct gem_model *m, const gem_model_options *o)
 /* ---- public -------------------------------------------------------------------------------------------------------
  */
 
+/* The program itself, lists of tensors, tables of pages: what no function counts. */
+enum { UNCOUNTED = 16 << 20 };
+
+/* What the model holds besides mapped weights, which is then taken; and what those need at least. */
+static gem_status fill_ledger(struct gem_model *m, const gem_model_options *o, gem_error *err)
+{
+    const bool packs = o->precision == GEM_PRECISION_FAST;
+    struct gem_ledger *l = m->ledger;
+    struct gem_stream stream;
+    uint64_t packed = 0;
+    gem_status st;
+
+    if (packs && (st = gem_weights_packed_bytes(&m->w, &m->h, &packed, err))) return st;
+    if ((st = gem_stream_open(&stream, &m->w, &m->h, packs, err))) return st;
+    l->ceiling = o->ram ? o->ram : UINT64_MAX;
+    l->floor = stream.floor;
+    gem_stream_close(&stream);
+    m->fixed_bytes = packed + m->w.vector_bytes + gem_tokenizer_bytes(m->tokenizer) + UNCOUNTED;
+    if (o->metadata_only) return GEM_OK;
+    return gem_ledger_take(l, m->fixed_bytes, gem_engine_bytes(m, NULL) + gem_session_bytes(m, NULL, NULL),
+                           "the model alone", err);
+}
+
 static gem_status pack(struct gem_model *m, const gem_model_options *o, gem_error *err)
 {
     struct gem_pool *pool;
@@ -255,6 +279,13 @@ static gem_status pack(struct gem_model *m, const gem_model_options *o, gem_erro
     st = gem_weights_pack(&m->w, &m->h, pool, o->progress, o->progress_user, err);
     gem_pool_close(pool);
     return st;
+}
+
+/* Metadata has been read and copied: its pages are not needed any more. (Those of weights come back when they are.) */
+static void release_metadata(const struct gem_model *m)
+{
+    for (uint32_t i = 0; i < m->archive.n_files; i++)
+        if (m->archive.maps[i].fd) gem_map_release(m->archive.maps[i].data, m->archive.maps[i].n_bytes);
 }
 
 gem_status gem_model_open(gem_model **out, const char *path, const gem_model_options *options, gem_error *err)
@@ -268,9 +299,11 @@ gem_status gem_model_open(gem_model **out, const char *path, const gem_model_opt
     if (o->precision != GEM_PRECISION_FAST && o->precision != GEM_PRECISION_EXACT)
         return gem_fail(err, GEM_E_ARGUMENT, 0, "precision: %d is neither fast (0) nor exact (1)", (int)o->precision);
     if (!(m = gem_calloc(1, sizeof *m, "a model", err))) return st;
+    if (!(m->ledger = gem_calloc(1, sizeof *m->ledger, "a model", err))) goto fail;
     m->bos = -1;
     gem_fail(&m->no_tokenizer, GEM_E_UNSUPPORTED, 0, "%s: the model has no tokenizer", path);
     m->metadata_only = o->metadata_only;
+    m->info.precision = o->precision;
     if ((st = choose_kernels(m, o->cpu, err))) goto fail;
     if ((st = open_files(m, path, err))) goto fail;
     if ((st = check_vocabulary(m, err))) goto fail;
@@ -278,7 +311,9 @@ gem_status gem_model_open(gem_model **out, const char *path, const gem_model_opt
     st = GEM_E_NOMEM;
     if (!(m->roles = gem_calloc(m->archive.n_tensors, sizeof *m->roles, "a list of tensors", err))) goto fail;
     if ((st = gem_weights_bind(&m->w, &m->h, &m->archive, m->roles, err))) goto fail;
+    if ((st = fill_ledger(m, o, err))) goto fail;
     if (!o->metadata_only && o->precision == GEM_PRECISION_FAST && (st = pack(m, o, err))) goto fail;
+    release_metadata(m);
     fill_info(m, o);
     *out = m;
     return GEM_OK;
@@ -296,6 +331,7 @@ void gem_model_close(gem_model *m)
     gem_free(m->roles);
     gem_free(m->name);
     gem_free(m->folder);
+    gem_free(m->ledger);
     gem_free(m->suppressed);
     gem_free(m);
 }

@@ -8,6 +8,8 @@
 #define GEM_MODEL_FORWARD_H
 
 #include "model/cache.h"
+#include "model/ple.h"
+#include "model/stream.h"
 #include "model/weights.h"
 
 /* One position of one session. Rows of a session come in order of position and are consecutive from cache->n on. */
@@ -46,14 +48,16 @@ struct gem_forward {
     struct gem_arena arena;
     struct gem_row *rows; /* [max_rows] */
     uint32_t n_rows;
-    float *x, *norm, *out;  /* [max_rows, hidden] residual stream, its norm, a branch's result */
-    float *q, *k, *v, *att; /* [max_rows, heads * head_dim] */
-    float *gate, *up;       /* [max_rows, ffn] */
-    float *ple, *ple_gate;  /* [max_rows, n_layers * ple], [max_rows, ple] */
-    float *cos[2], *sin[2]; /* [max_rows, n_rot] of local and global layers */
-    float *logits;          /* [GEM_HEAD_ROWS, vocab] */
-    bool wide;              /* int8 activations come in pairs; see struct gem_act */
-    uint8_t *act;           /* [max_rows or twice that, widest] int8 activations */
+    float *x, *norm, *out;    /* [max_rows, hidden] residual stream, its norm, a branch's result */
+    float *q, *k, *v, *att;   /* [max_rows, heads * head_dim] */
+    float *gate, *up;         /* [max_rows, ffn] */
+    struct gem_ple ple_rows;  /* of the batch's tokens */
+    struct gem_stream stream; /* open when there is a ceiling for weights; planned before each pass */
+    float *ple, *ple_gate;    /* [max_rows, n_layers * ple], [max_rows, ple] */
+    float *cos[2], *sin[2];   /* [max_rows, n_rot] of local and global layers */
+    float *logits;            /* [GEM_HEAD_ROWS, vocab] */
+    bool wide;                /* int8 activations come in pairs; see struct gem_act */
+    uint8_t *act;             /* [max_rows or twice that, widest] int8 activations */
     struct gem_thread_scratch *threads;
     struct gem_expert_scratch {
         float *probs;                 /* [max_rows, n_experts] */
@@ -66,13 +70,17 @@ struct gem_forward {
     } experts;
 };
 
+/* ple_cap: bytes of per-layer embeddings that may be kept; not in gem_forward_bytes, but see gem_ple_bytes. */
 uint64_t gem_forward_bytes(const struct gem_hparams *h, uint32_t max_rows, unsigned n_threads);
 gem_status gem_forward_open(struct gem_forward *f, const struct gem_hparams *h, const struct gem_weights *w,
                             const struct gem_kernels *kern, struct gem_pool *pool, bool exact, uint32_t max_rows,
-                            gem_error *err);
+                            uint64_t ple_cap, gem_error *err);
 void gem_forward_close(struct gem_forward *f);
 
-/* Computes f->rows[0 .. n_rows): writes their keys and values, then logits of the wanted ones. */
+/* Reads what f->rows need from files. On failure nothing has changed. */
+gem_status gem_forward_fetch(struct gem_forward *f, gem_error *err);
+/* Computes f->rows[0 .. n_rows), which have been fetched: writes their keys and values, then logits of the wanted ones.
+ */
 void gem_forward_run(struct gem_forward *f, gem_tap_fn *tap, gem_rows_fn *on_row, void *user);
 
 /* ---- parts of a layer, each on f->n_rows rows ------------------------------------------------------------ */

@@ -54,9 +54,10 @@ size_t gem_weights_products(struct gem_weights *w, const struct gem_hparams *h, 
 struct packer {
     const struct gem_product *product;
     uint8_t *dst;
+    size_t first; /* the panel that item 0 is */
 };
 
-/* Item i is panel i % n of matrix i / n. */
+/* Item i is panel (first + i) % n of matrix (first + i) / n. */
 static void pack_panels(void *context, size_t begin, size_t end, unsigned thread)
 {
     const struct packer *p = context;
@@ -65,7 +66,7 @@ static void pack_panels(void *context, size_t begin, size_t end, unsigned thread
     const uint64_t stride = p->product->data_stride ? *p->product->data_stride : 0;
 
     (void)thread;
-    for (size_t i = begin; i < end; i++) {
+    for (size_t i = p->first + begin; i < p->first + end; i++) {
         const uint64_t row = i % per_matrix * GEM_PANEL, left = m->rows - row;
 
         gem_pack_panel(m->type, m->data + i / per_matrix * stride + row * m->row_bytes, (size_t)m->row_bytes,
@@ -78,37 +79,76 @@ static bool is_to_pack(const struct gem_product *p) { return p->m->kind != GEM_P
 /* The panels of a file that has them. */
 static void use_panels(const struct gem_product *p)
 {
+    gem_map_advise_huge(p->m->data, gem_product_panel_bytes(p));
     p->m->panels = p->m->data;
     if (p->panel_stride) *p->panel_stride = *p->data_stride;
 }
 
+/* Source pages are given back slice by slice, so that a tensor is never in memory twice as a whole. (Those of an
+ * expert that a slice ends in go with the slice: they come back.) */
 static void pack_product(struct gem_weights *w, const struct gem_product *product, uint8_t *dst, struct gem_pool *pool)
 {
+    enum { SLICE = 32 << 20 };
     struct packer p = {.product = product, .dst = dst};
     struct gem_matrix *m = product->m;
-    const uint64_t stack_bytes = m->row_bytes * m->rows * product->count;
+    const size_t n = (size_t)(n_panels(m) * product->count);
+    const uint64_t source_bytes = m->row_bytes * m->rows * product->count, per_panel = source_bytes / n + 1;
 
-    gem_map_prefetch(m->data, stack_bytes);
-    gem_pool_run(pool, (size_t)(n_panels(m) * product->count), 4, pack_panels, &p);
-    gem_map_release(m->data, stack_bytes); /* of a tied head, rows come back as tokens need them */
+    for (size_t step = SLICE / per_panel + 1; p.first < n; p.first += step) {
+        const size_t here = n - p.first < step ? n - p.first : step;
+        const uint64_t at = p.first * (source_bytes / n);
+
+        gem_map_prefetch(m->data + at, here * per_panel);
+        gem_pool_run(pool, here, 4, pack_panels, &p);
+        gem_map_release(m->data + at, here * (source_bytes / n));
+    }
+    gem_map_release(m->data, source_bytes);
     m->panels = dst;
     if (product->panel_stride) *product->panel_stride = n_panels(m) * gem_panel_bytes(m->kind, m->cols);
-    w->mapped_bytes -= m == &w->head && m->data == w->table.data ? 0 : stack_bytes;
+    w->mapped_bytes -= m == &w->head && m->data == w->table.data ? 0 : source_bytes;
+}
+
+/* The list of products; gem_free it. */
+static gem_status list_products(struct gem_weights *w, const struct gem_hparams *h, struct gem_product **out, size_t *n,
+                                gem_error *err)
+{
+    *out = gem_calloc((size_t)h->n_layers * GEM_PRODUCTS_PER_LAYER + GEM_PRODUCTS_MORE, sizeof **out,
+                      "a list of matrices", err);
+    if (!*out) return GEM_E_NOMEM;
+    *n = gem_weights_products(w, h, *out);
+    return GEM_OK;
+}
+
+static uint64_t packed_bytes(const struct gem_product *products, size_t n)
+{
+    uint64_t total = 0;
+
+    for (size_t i = 0; i < n; i++) total += is_to_pack(&products[i]) ? gem_product_panel_bytes(&products[i]) : 0;
+    return total;
+}
+
+gem_status gem_weights_packed_bytes(struct gem_weights *w, const struct gem_hparams *h, uint64_t *n, gem_error *err)
+{
+    struct gem_product *products;
+    size_t n_products;
+    gem_status st = list_products(w, h, &products, &n_products, err);
+
+    if (!st) *n = packed_bytes(products, n_products);
+    gem_free(products);
+    return st;
 }
 
 gem_status gem_weights_pack(struct gem_weights *w, const struct gem_hparams *h, struct gem_pool *pool,
                             gem_progress_fn *progress, void *user, gem_error *err)
 {
     struct gem_product *products;
-    uint64_t total = 0, done = 0;
-    gem_status st = GEM_E_NOMEM;
+    uint64_t total, done = 0;
     size_t n;
+    gem_status st = list_products(w, h, &products, &n, err);
 
-    products = gem_calloc((size_t)h->n_layers * GEM_PRODUCTS_PER_LAYER + GEM_PRODUCTS_MORE, sizeof *products,
-                          "a list of matrices", err);
-    if (!products) return st;
-    n = gem_weights_products(w, h, products);
-    for (size_t i = 0; i < n; i++) total += is_to_pack(&products[i]) ? gem_product_panel_bytes(&products[i]) : 0;
+    if (st) return st;
+    total = packed_bytes(products, n);
+    st = GEM_E_NOMEM;
     if (total && !(w->packed = gem_alloc_aligned(total, "packed weights", err))) goto out;
     for (size_t i = 0; i < n; i++) {
         if (products[i].m->in_panels) use_panels(&products[i]);

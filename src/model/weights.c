@@ -4,8 +4,9 @@
 #include <math.h>
 #include <stdio.h>
 
-/* What a tensor becomes. Vectors and scalars are copied as float32; matrices stay where they are. */
-enum kind { VECTOR, SCALAR, MATRIX, STACK };
+/* What a tensor becomes. Vectors and scalars are copied as float32; matrices stay where they are; the table of
+ * per-layer embeddings stays in its file. */
+enum kind { VECTOR, SCALAR, MATRIX, STACK, TABLE };
 
 /* When a layer has a tensor. */
 enum need {
@@ -13,7 +14,6 @@ enum need {
     OWNS_CACHE, /* elsewhere it is dead: accepted, never read (spec 2.5) */
     OWNS_VALUE, /* as above, and not where values are keys */
     HAS_PLE,
-    HAS_PLE_TABLE,
     HAS_EXPERTS,
     HAS_SCALE,
     FUSED_EXPERTS, /* the file has gate_up in one */
@@ -41,8 +41,8 @@ static const struct binding whole_bindings[] = {
     {"embed_tokens_per_layer.weight",
      "per_layer_token_embd.weight",
      WHOLE(ple_table),
-     MATRIX,
-     HAS_PLE_TABLE,
+     TABLE,
+     HAS_PLE,
      {VOCAB, PLE_ALL},
      false},
     {"per_layer_model_projection.weight",
@@ -170,8 +170,7 @@ static bool is_needed(const struct binder *b, uint32_t layer, enum need need)
     case ALWAYS: return true;
     case OWNS_CACHE: return layer < h->n_own;
     case OWNS_VALUE: return layer < h->n_own && !h->layers[layer].k_eq_v;
-    case HAS_PLE:
-    case HAS_PLE_TABLE: return h->ple > 0;
+    case HAS_PLE: return h->ple > 0;
     case HAS_EXPERTS: return h->n_experts > 0;
     case HAS_SCALE: return h->layer_scalar;
     case FUSED_EXPERTS:
@@ -229,10 +228,7 @@ static uint32_t wanted_shape(const struct binder *b, const struct binding *bind,
 }
 
 /* What is read row by row, or decoded once, must lie in rows. */
-static bool may_be_in_panels(const struct binding *bind)
-{
-    return bind->kind == STACK || (bind->kind == MATRIX && bind->need != HAS_PLE_TABLE);
-}
+static bool may_be_in_panels(const struct binding *bind) { return bind->kind == MATRIX || bind->kind == STACK; }
 
 static gem_status check_tensor(const struct binder *b, const struct gem_tensor *t, const struct binding *bind,
                                const uint64_t *want, uint32_t n)
@@ -295,6 +291,15 @@ static gem_status bind_tensor(struct binder *b, const struct gem_tensor *t, cons
     if (st) return st;
     if (bind->kind == MATRIX) {
         *(struct gem_matrix *)field = make_matrix(t, want[0], want[1]);
+    } else if (bind->kind == TABLE) {
+        *(struct gem_ple_table *)field = (struct gem_ple_table){.type = t->type,
+                                                                .rows = (uint32_t)want[0],
+                                                                .cols = (uint32_t)want[1],
+                                                                .row_bytes = gem_row_bytes(t->type, want[1]),
+                                                                .offset = t->offset,
+                                                                .map = &b->a->maps[t->file],
+                                                                .path = b->a->paths[t->file],
+                                                                .data = t->data};
     } else if (bind->kind == STACK) {
         struct gem_matrix_stack *s = field;
         s->first = make_matrix(t, want[1], want[2]);
@@ -444,7 +449,7 @@ static void count_parameters(struct gem_weights *w, const struct gem_hparams *h,
         for (uint32_t d = 0; d < t->n_dims; d++) n *= t->shape[d];
         w->n_parameters += n;
         if (t->n_dims == 3) experts += n;
-        w->mapped_bytes += t->n_bytes;
+        if (t->data != w->ple_table.data) w->mapped_bytes += t->n_bytes;
     }
     w->n_parameters_active = w->n_parameters - experts;
     if (h->n_experts) w->n_parameters_active += experts / h->n_experts * h->n_experts_used;
@@ -466,6 +471,8 @@ gem_status gem_weights_bind(struct gem_weights *w, const struct gem_hparams *h, 
     if (!(w->vectors = gem_alloc_aligned(b.n_vector * sizeof(float), "norm weights", err))) goto fail;
     if ((st = bind_pass(&b))) goto fail;
     fold_query_scale(w, h);
+    w->table_bytes = matrix_bytes(&w->table);
+    w->vector_bytes = b.n_vector * sizeof(float);
     count_parameters(w, h, a, roles);
     return GEM_OK;
 fail:

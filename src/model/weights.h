@@ -4,6 +4,7 @@
 #ifndef GEM_MODEL_WEIGHTS_H
 #define GEM_MODEL_WEIGHTS_H
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/threads.h"
 #include "kernels/kernels.h"
@@ -51,18 +52,29 @@ struct gem_layer {
     struct gem_experts experts;
 };
 
+/* [rows = vocab, cols = n_layers * ple], read from its file row by row (model/ple.h). Zero: absent. */
+struct gem_ple_table {
+    enum gem_type type;
+    uint32_t rows, cols;
+    uint64_t row_bytes, offset;
+    const struct gem_map *map; /* the archive's */
+    const char *path;
+    const uint8_t *data; /* mapped, though only pack reads it there */
+};
+
 struct gem_weights {
-    struct gem_matrix table;     /* [vocab, hidden] token embeddings */
-    struct gem_matrix head;      /* the same matrix when tied */
-    const float *norm;           /* [hidden] */
-    struct gem_matrix ple_table; /* [vocab, n_layers * ple] */
-    struct gem_matrix ple_proj;  /* [n_layers * ple, hidden] */
-    const float *ple_norm;       /* [ple] */
-    struct gem_layer *layers;    /* [n_layers] */
+    struct gem_matrix table; /* [vocab, hidden] token embeddings */
+    uint64_t table_bytes;
+    struct gem_matrix head; /* the same matrix when tied */
+    const float *norm;      /* [hidden] */
+    struct gem_ple_table ple_table;
+    struct gem_matrix ple_proj; /* [n_layers * ple, hidden] */
+    const float *ple_norm;      /* [ple] */
+    struct gem_layer *layers;   /* [n_layers] */
 
     float *vectors;  /* storage of all norms and scales, float32 */
     uint8_t *packed; /* storage of all panels */
-    uint64_t mapped_bytes, packed_bytes;
+    uint64_t vector_bytes, mapped_bytes, packed_bytes;
     uint64_t n_parameters, n_parameters_active;
 };
 
@@ -86,6 +98,8 @@ size_t gem_weights_products(struct gem_weights *w, const struct gem_hparams *h, 
 /* Bytes of a product's panels. */
 uint64_t gem_product_panel_bytes(const struct gem_product *p);
 
+/* Bytes that gem_weights_pack will take. */
+gem_status gem_weights_packed_bytes(struct gem_weights *w, const struct gem_hparams *h, uint64_t *n, gem_error *err);
 /* Gives every quantised matrix its panels for the fast tier: those of the file, or a copy that is packed here. `a`
  * stays mapped for table rows. */
 gem_status gem_weights_pack(struct gem_weights *w, const struct gem_hparams *h, struct gem_pool *pool,
