@@ -16,11 +16,14 @@ struct entry {
     enum use use;
 };
 
-static const enum gem_type target_types[GEM_N_STORE_TYPES][LOOKED_UP + 1] = {
-    /* where it says F32, as the first of the enumeration: as the source has it */
-    [GEM_STORE_BF16] = {[MULTIPLIED] = GEM_BF16, [FINE] = GEM_BF16, [LOOKED_UP] = GEM_BF16},
-    [GEM_STORE_Q8_0] = {[MULTIPLIED] = GEM_Q8_0, [FINE] = GEM_Q8_0, [LOOKED_UP] = GEM_Q8_0},
-    [GEM_STORE_Q4_0] = {[MULTIPLIED] = GEM_Q4_0, [FINE] = GEM_Q8_0, [LOOKED_UP] = GEM_Q8_0},
+/* AS_IS: as the source has it. */
+#define AS_IS GEM_TYPE_OTHER
+static const int target_types[GEM_N_STORE_TYPES][LOOKED_UP + 1] = {
+    /* COPIED, MULTIPLIED, FINE, ROUTED, LOOKED_UP */
+    [GEM_STORE_KEEP] = {AS_IS, AS_IS, AS_IS, AS_IS, AS_IS},
+    [GEM_STORE_BF16] = {AS_IS, GEM_BF16, GEM_BF16, AS_IS, GEM_BF16},
+    [GEM_STORE_Q8_0] = {AS_IS, GEM_Q8_0, GEM_Q8_0, AS_IS, GEM_Q8_0},
+    [GEM_STORE_Q4_0] = {AS_IS, GEM_Q4_0, GEM_Q8_0, AS_IS, GEM_Q8_0},
 };
 
 static bool is_float(enum gem_type type) { return type == GEM_F32 || type == GEM_F16 || type == GEM_BF16; }
@@ -99,13 +102,13 @@ static gem_status list_entries(struct plan *p)
 /* Number format, layout and size of what an entry becomes. */
 static void make_target(const struct plan *p, const struct entry *e, struct gem_tensor *to)
 {
-    const enum gem_type type = target_types[p->s->type][e->use];
+    const int type = target_types[p->s->type][e->use];
 
     *to = *e->from;
     if (to->layout || e->use == COPIED) return;
-    if (type != GEM_F32 && is_float(to->type) && cols_of(to) % gem_type_info(type)->block == 0) {
-        to->type = type;
-        to->type_name = gem_type_info(type)->name;
+    if (type != AS_IS && is_float(to->type) && cols_of(to) % gem_type_info((uint32_t)type)->block == 0) {
+        to->type = (enum gem_type)type;
+        to->type_name = gem_type_info(to->type)->name;
     }
     if (e->use != LOOKED_UP) to->layout = (uint32_t)gem_pack_kind_of(to->type);
     if (to->layout && gem_native_bytes(to, &to->n_bytes)) return;
@@ -116,7 +119,7 @@ static void make_target(const struct plan *p, const struct entry *e, struct gem_
 static gem_status make_plan(struct plan *p)
 {
     const size_t n = p->s->a->n_tensors;
-    size_t n_floats = 0;
+    size_t n_typed = 0;
     gem_status st = GEM_E_NOMEM;
 
     if (!(p->entries = gem_calloc(n, sizeof *p->entries, "a list of tensors", p->err))) return st;
@@ -124,10 +127,11 @@ static gem_status make_plan(struct plan *p)
     if (!(p->taken = gem_calloc(n, sizeof *p->taken, "a list of tensors", p->err))) return st;
     if ((st = list_entries(p))) return st;
     for (size_t i = 0; i < p->n; i++) {
-        make_target(p, &p->entries[i], &p->tensors[i]);
-        n_floats += p->entries[i].use != COPIED && p->entries[i].use != ROUTED && is_float(p->entries[i].from->type);
+        const struct entry *e = &p->entries[i];
+        make_target(p, e, &p->tensors[i]);
+        n_typed += is_float(e->from->type) && (int)p->tensors[i].type == target_types[p->s->type][e->use];
     }
-    if (p->s->type == GEM_STORE_KEEP || n_floats) return GEM_OK;
+    if (p->s->type == GEM_STORE_KEEP || n_typed) return GEM_OK;
     return gem_fail(p->err, GEM_E_ARGUMENT, 0,
                     "%s: its weights are quantised already (%s) and are not quantised again: keep them as they are",
                     p->s->a->paths[0], gem_type_info(p->s->w->table.type)->name);

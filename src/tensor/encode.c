@@ -14,10 +14,10 @@ static void store_u16(uint8_t *p, uint16_t v)
 
 static float largest(const float *x, size_t n) /* by magnitude, with its sign; NaN where one is */
 {
-    float best = 0;
+    float best = x[0];
 
-    for (size_t i = 0; i < n; i++)
-        if (!(fabsf(x[i]) <= fabsf(best))) best = x[i];
+    for (size_t i = 1; i < n; i++)
+        if (!isnan(best) && !(fabsf(x[i]) <= fabsf(best))) best = x[i];
     return best;
 }
 
