@@ -126,30 +126,34 @@ gem_status gem_output_write(struct gem_output *o, const void *data, uint64_t n, 
 }
 
 /* A rename is durable once its folder is. Some file systems cannot synchronise folders, so this is best effort. */
-static void sync_folder(const char *path)
+static void sync_folder(const char *folder)
 {
-    char *folder = folder_of(path, NULL);
-    const int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    if (fd >= 0) {
-        (void)fsync(fd);
-        close(fd);
-    }
-    gem_free(folder);
+    if (fd < 0) return;
+    (void)fsync(fd);
+    close(fd);
 }
 
 gem_status gem_output_commit(struct gem_output *o, gem_error *err)
 {
-    gem_status st;
+    char *folder = folder_of(o->path, err);
+    gem_status st = GEM_E_NOMEM;
 
-    if (fsync(o->fd - 1)) return fail_errno(o, err);
-    if (!o->temporary && (st = make_temporary(o, link_unnamed, err))) return st;
-    if (rename(o->temporary, o->path)) return fail_errno(o, err);
-    gem_free(o->temporary);
-    o->temporary = NULL;
-    sync_folder(o->path);
-    gem_output_close(o);
-    return GEM_OK;
+    if (!folder) return st;
+    if (fsync(o->fd - 1)) {
+        st = fail_errno(o, err);
+    } else if (o->temporary || !(st = make_temporary(o, link_unnamed, err))) {
+        st = rename(o->temporary, o->path) ? fail_errno(o, err) : GEM_OK;
+    }
+    if (!st) {
+        gem_free(o->temporary);
+        o->temporary = NULL;
+        sync_folder(folder);
+        gem_output_close(o);
+    }
+    gem_free(folder);
+    return st;
 }
 
 void gem_output_close(struct gem_output *o)
