@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const char *const precisions[] = {"exact", "fast", NULL};
-static const char *const cpus[] = {"c", "avx2", "avx512", NULL};
+static const char *const cpus[] = {"c", "avx2", "avx512", "avx512bf16", NULL};
 
 #define ENGINE_OPTIONS(default_precision)                                                                              \
     {.name = "precision",                                                                                              \

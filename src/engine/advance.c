@@ -131,7 +131,7 @@ static void run_batch(struct step *s)
         const uint32_t done = todo < left ? (uint32_t)todo : left; /* as fill_rows shared them out */
 
         gem_cache_commit(&it->session->cache, done);
-        if (s->poisoned && done > 0) gem_cache_cut(&it->session->cache, 0);
+        if (s->poisoned && done > 0) gem_cache_clear(&it->session->cache);
         left -= done;
     }
     assert(left == 0);

@@ -25,7 +25,10 @@ static gem_status choose_kernels(struct gem_model *m, const char *cpu, gem_error
     static const struct {
         const char *name;
         unsigned flags;
-    } tiers[] = {{"c", 0}, {"avx2", GEM_CPU_AVX2}, {"avx512", GEM_CPU_AVX2 | GEM_CPU_AVX512 | GEM_CPU_BF16}};
+    } tiers[] = {{"c", 0},
+                 {"avx2", GEM_CPU_AVX2},
+                 {"avx512", GEM_CPU_AVX2 | GEM_CPU_AVX512},
+                 {"avx512bf16", GEM_CPU_AVX2 | GEM_CPU_AVX512 | GEM_CPU_BF16}};
     const unsigned have = gem_cpu_flags();
 
     if (!cpu) {
@@ -33,14 +36,13 @@ static gem_status choose_kernels(struct gem_model *m, const char *cpu, gem_error
         return GEM_OK;
     }
     for (size_t i = 0; i < sizeof tiers / sizeof *tiers; i++) {
-        const unsigned needed = tiers[i].flags & ~(unsigned)GEM_CPU_BF16;
         if (strcmp(cpu, tiers[i].name)) continue;
-        if ((have & needed) != needed)
+        if ((have & tiers[i].flags) != tiers[i].flags)
             return gem_fail(err, GEM_E_UNSUPPORTED, 0, "cpu: this machine does not have %s", cpu);
-        gem_kernels_init(&m->kern, have & tiers[i].flags);
+        gem_kernels_init(&m->kern, tiers[i].flags);
         return GEM_OK;
     }
-    return gem_fail(err, GEM_E_ARGUMENT, 0, "cpu: '%s' is none of c, avx2, avx512", cpu);
+    return gem_fail(err, GEM_E_ARGUMENT, 0, "cpu: '%s' is none of c, avx2, avx512, avx512bf16", cpu);
 }
 
 /* ---- the two kinds of checkpoints ------------------------------------------------------------------------------ */

@@ -48,38 +48,63 @@ static void gemm_bf16(const void *w, size_t ldw, const float *x, size_t ldx, flo
     gemm(GEM_BF16, w, ldw, x, ldx, y, ldy, n, m, k);
 }
 
-/* Scores are products of keys (as weights) with queries. */
-static void score_f32(const float *q, size_t ldq, const void *key, size_t ldk, float *s, size_t lds, size_t n_q,
-                      size_t n_keys, size_t d)
+/* Where dimension i of position j lies in a run of panels. */
+static size_t key_at(enum gem_type type, size_t j, size_t i, size_t d)
 {
-    gemm(GEM_F32, key, ldk, q, ldq, s, lds, n_keys, n_q, d);
+    const size_t panel = j / GEM_PANEL * GEM_PANEL * d, lane = j % GEM_PANEL;
+
+    return panel + (type == GEM_F32 ? i * GEM_PANEL + lane : (i / 2 * GEM_PANEL + lane) * 2 + i % 2);
 }
 
-static void score_bf16(const float *q, size_t ldq, const void *key, size_t ldk, float *s, size_t lds, size_t n_q,
-                       size_t n_keys, size_t d)
+static size_t value_at(enum gem_type type, size_t j, size_t i, size_t d)
 {
-    gemm(GEM_BF16, key, ldk, q, ldq, s, lds, n_keys, n_q, d);
+    return type == GEM_F32 ? j * d + i : (j / 2 * d + i) * 2 + j % 2;
+}
+
+static void score(enum gem_type type, const float *q, size_t ldq, const void *keys, float *s, size_t lds, size_t n_q,
+                  size_t n_panels, size_t d)
+{
+    for (size_t h = 0; h < n_q; h++)
+        for (size_t j = 0; j < n_panels * GEM_PANEL; j++) {
+            double sum = 0.0;
+            for (size_t i = 0; i < d; i++)
+                sum += (double)q[h * ldq + i] * (double)element(type, keys, key_at(type, j, i, d));
+            s[h * lds + j] = (float)sum;
+        }
+}
+
+static void score_f32(const void *q, size_t ldq, const void *keys, float *s, size_t lds, size_t n_q, size_t n_panels,
+                      size_t d)
+{
+    score(GEM_F32, q, ldq, keys, s, lds, n_q, n_panels, d);
+}
+
+static void score_bf16(const void *q, size_t ldq, const void *keys, float *s, size_t lds, size_t n_q, size_t n_panels,
+                       size_t d)
+{
+    score(GEM_BF16, q, ldq, keys, s, lds, n_q, n_panels, d);
 }
 
 /* In float32, unlike the other sums: o must be the same wherever a run is cut. */
-static void value(enum gem_type type, const float *p, size_t ldp, const void *v, size_t ldv, float *o, size_t ldo,
-                  size_t n_q, size_t n_keys, size_t d)
+static void value(enum gem_type type, const float *p, size_t ldp, const void *values, float *o, size_t ldo, size_t n_q,
+                  size_t n_panels, size_t d)
 {
     for (size_t h = 0; h < n_q; h++)
-        for (size_t j = 0; j < n_keys; j++)
-            for (size_t i = 0; i < d; i++) o[h * ldo + i] += p[h * ldp + j] * element(type, v, j * ldv + i);
+        for (size_t j = 0; j < n_panels * GEM_PANEL; j++)
+            for (size_t i = 0; i < d; i++)
+                o[h * ldo + i] += p[h * ldp + j] * element(type, values, value_at(type, j, i, d));
 }
 
-static void value_f32(const float *p, size_t ldp, const void *v, size_t ldv, float *o, size_t ldo, size_t n_q,
-                      size_t n_keys, size_t d)
+static void value_f32(const void *p, size_t ldp, const void *values, float *o, size_t ldo, size_t n_q, size_t n_panels,
+                      size_t d)
 {
-    value(GEM_F32, p, ldp, v, ldv, o, ldo, n_q, n_keys, d);
+    value(GEM_F32, p, ldp, values, o, ldo, n_q, n_panels, d);
 }
 
-static void value_bf16(const float *p, size_t ldp, const void *v, size_t ldv, float *o, size_t ldo, size_t n_q,
-                       size_t n_keys, size_t d)
+static void value_bf16(const void *p, size_t ldp, const void *values, float *o, size_t ldo, size_t n_q, size_t n_panels,
+                       size_t d)
 {
-    value(GEM_BF16, p, ldp, v, ldv, o, ldo, n_q, n_keys, d);
+    value(GEM_BF16, p, ldp, values, o, ldo, n_q, n_panels, d);
 }
 
 static void rms_norm(float *y, const float *x, const float *w, size_t n, float eps)

@@ -7,7 +7,7 @@
 #include <math.h>
 
 /* 32 registers: 4 rows times 4 columns of accumulators leave room for the operands. */
-enum { LANES = 16, ROWS = 4, COLS = 4, HEADS = 4, VECS = 4 };
+enum { LANES = 16, ROWS = 4, COLS = 4, RUN = 2, QUERIES = 6, HEADS = 4, VECS = 4 };
 
 typedef __m512 vf;
 
@@ -49,6 +49,13 @@ static INLINE __m256i load_16_n(const uint16_t *p, size_t n) { return _mm256_mas
 static INLINE vf widen(__m256i h) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16)); }
 static INLINE vf v_load_bf16(const uint16_t *p) { return widen(load_16(p)); }
 static INLINE vf v_load_bf16_n(const uint16_t *p, size_t n) { return widen(load_16_n(p, n)); }
+static INLINE void v_load_pair(const uint16_t *p, vf *a, vf *b)
+{
+    const __m512i pair = _mm512_loadu_si512(p);
+
+    *a = _mm512_castsi512_ps(_mm512_slli_epi32(pair, 16));
+    *b = _mm512_castsi512_ps(_mm512_and_si512(pair, _mm512_set1_epi32((int)0xffff0000u)));
+}
 static INLINE vf v_load_f16(const uint16_t *p) { return _mm512_cvtph_ps(load_16(p)); }
 static INLINE vf v_load_f16_n(const uint16_t *p, size_t n) { return _mm512_cvtph_ps(load_16_n(p, n)); }
 

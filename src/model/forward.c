@@ -57,11 +57,23 @@ static void take_experts(struct gem_forward *f, const struct widths *w)
     e->act = take(&f->arena, f->wide ? 2 * slots : slots, w->act);
 }
 
+/* Room for four rows a thread in four spans each. */
+static void take_split(struct gem_forward *f, const struct widths *w, unsigned n_threads)
+{
+    struct gem_split *s = &f->split;
+
+    s->n_queries = (size_t)16 * n_threads * w->group;
+    s->top = take(&f->arena, s->n_queries, sizeof(float));
+    s->sum = take(&f->arena, s->n_queries, sizeof(float));
+    s->value = take(&f->arena, s->n_queries * w->head_dim, sizeof(float));
+    s->states = take(&f->arena, s->n_queries, sizeof *s->states);
+}
+
 static void layout(struct gem_forward *f, unsigned n_threads)
 {
     const struct gem_hparams *h = f->h;
     const struct widths w = find_widths(h);
-    const uint64_t m = f->max_rows;
+    const uint64_t m = f->max_rows, queries = max_size(GEM_QUERIES, w.group);
     struct gem_arena *a = &f->arena;
 
     f->rows = take(a, m, sizeof *f->rows);
@@ -71,7 +83,8 @@ static void layout(struct gem_forward *f, unsigned n_threads)
     f->q = take(a, m * w.q, sizeof(float));
     f->k = take(a, m * w.kv, sizeof(float));
     f->v = take(a, m * w.kv, sizeof(float));
-    f->att = take(a, m * w.q, sizeof(float));
+    f->query = take(a, m * w.q, sizeof(float));
+    f->blocks = take(a, m, sizeof *f->blocks);
     f->gate = take(a, m * w.ffn, sizeof(float));
     f->up = take(a, m * w.ffn, sizeof(float));
     f->ple = take(a, m * h->ple * h->n_layers, sizeof(float));
@@ -84,11 +97,16 @@ static void layout(struct gem_forward *f, unsigned n_threads)
     f->logits = take(a, (uint64_t)GEM_HEAD_ROWS * h->vocab, sizeof(float));
     f->act = take(a, f->wide ? 2 * m : m, w.act);
     if (h->n_experts) take_experts(f, &w);
+    take_split(f, &w, n_threads);
     f->threads = take(a, n_threads, sizeof *f->threads);
     for (unsigned i = 0; i < n_threads; i++) {
         struct gem_thread_scratch t = {
-            .scores = take(a, w.group * GEM_SPAN, sizeof(float)),
-            .part = take(a, w.group * w.head_dim, sizeof(float)),
+            .scores = take(a, queries * GEM_SPAN, sizeof(float)),
+            .probs = take(a, queries * GEM_SPAN, sizeof(uint16_t)),
+            .top = take(a, queries, sizeof(float)),
+            .sum = take(a, queries, sizeof(float)),
+            .part = take(a, queries * w.head_dim, sizeof(float)),
+            .states = take(a, queries, sizeof(struct gem_softmax_state)),
             .tile = take(a, GEM_TILE * w.widest, sizeof(float)),
         };
         if (f->threads) f->threads[i] = t;

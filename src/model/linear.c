@@ -18,13 +18,12 @@ struct job {
 };
 
 /* What an int8 row left over of x. */
-static void residual(float *out, const float *x, const uint8_t *q8, size_t k)
+static void residual(float *out, const float *x, const void *q8, size_t k)
 {
-    const float *scale = gem_act_scale(q8, k);
-    const int8_t *q = (const int8_t *)q8;
+    const struct gem_act_block *b = q8;
 
-    for (size_t b = 0; b < k / GEM_ACT_BLOCK; b++)
-        for (size_t i = b * GEM_ACT_BLOCK; i < (b + 1) * GEM_ACT_BLOCK; i++) out[i] = x[i] - scale[b] * (float)q[i];
+    for (size_t i = 0; i < k; i++)
+        out[i] = x[i] - b[i / GEM_ACT_BLOCK].scale * (float)b[i / GEM_ACT_BLOCK].q[i % GEM_ACT_BLOCK];
 }
 
 static void quantize_rows(void *context, size_t begin, size_t end, unsigned thread)
@@ -46,7 +45,7 @@ static void quantize_rows(void *context, size_t begin, size_t end, unsigned thre
 }
 
 /* Activation rows of one block stay in the second-level cache while panels pass by. */
-enum { ACT_BLOCK_ROWS = 64 };
+enum { ACT_BLOCK_ROWS = 96 };
 
 /* Items are panels. */
 static void packed_panels(void *context, size_t begin, size_t end, unsigned thread)

@@ -73,7 +73,7 @@ static char *random_rows(enum gem_type type, size_t n, size_t stride, size_t k, 
     return rows;
 }
 
-/* ---- products and scores ----------------------------------------------------------------------------------- */
+/* ---- products ---------------------------------------------------------------------------------------------- */
 
 struct product {
     enum gem_type type;
@@ -82,41 +82,19 @@ struct product {
     float *x;
 };
 
-/* Both kinds of product under one hat: scores are products of keys with queries. */
-struct product_fns {
-    gem_gemm_fn *gemm;
-    gem_score_fn *score;
-};
-
-static struct product_fns gemm_of(const struct gem_kernels *k, enum gem_type type)
+static gem_gemm_fn *gemm_of(const struct gem_kernels *k, enum gem_type type)
 {
-    gem_gemm_fn *fn = type == GEM_F32 ? k->gemm_f32 : type == GEM_F16 ? k->gemm_f16 : k->gemm_bf16;
-
-    return (struct product_fns){.gemm = fn};
-}
-
-static struct product_fns score_of(const struct gem_kernels *k, enum gem_type type)
-{
-    return (struct product_fns){.score = type == GEM_F32 ? k->score_f32 : k->score_bf16};
-}
-
-static void run_product(struct product_fns f, const struct product *p, const char *w, const float *x, float *y,
-                        size_t ldy, size_t n, size_t m)
-{
-    if (f.gemm)
-        f.gemm(w, p->ldw, x, p->ldx, y, ldy, n, m, p->k);
-    else
-        f.score(x, p->ldx, w, p->ldw, y, ldy, m, n, p->k);
+    return type == GEM_F32 ? k->gemm_f32 : type == GEM_F16 ? k->gemm_f16 : k->gemm_bf16;
 }
 
 /* y [m, n] at a stride, between guards: what lies between rows must stay. */
-static float *product_of(struct product_fns f, const struct product *p)
+static float *product_of(gem_gemm_fn *f, const struct product *p)
 {
     const size_t n = (p->m - 1) * p->ldy + p->n;
     float *y = check_buf(n * sizeof *y);
 
     for (size_t i = 0; i < n; i++) y[i] = 12345.0f;
-    run_product(f, p, p->w, p->x, y, p->ldy, p->n, p->m);
+    f(p->w, p->ldw, p->x, p->ldx, y, p->ldy, p->n, p->m, p->k);
     for (size_t i = 0; i < n; i++)
         if (i % p->ldy >= p->n && y[i] != 12345.0f) check_true(false, "left alone between rows of y");
     return y;
@@ -140,8 +118,8 @@ static void check_product_values(const struct product *p, const float *got, cons
 }
 
 /* Any part of the result, computed alone from rows at another alignment. */
-static void check_product_bits(struct product_fns f, const struct product *p, const float *y, size_t i, size_t n,
-                               size_t j, size_t m)
+static void check_product_bits(gem_gemm_fn *f, const struct product *p, const float *y, size_t i, size_t n, size_t j,
+                               size_t m)
 {
     const size_t size = size_of(p->type), w_bytes = ((n - 1) * p->ldw + p->k) * size, n_x = (m - 1) * p->ldx + p->k;
     char *w = check_buf_aligned(w_bytes, 64);
@@ -149,11 +127,11 @@ static void check_product_bits(struct product_fns f, const struct product *p, co
 
     memcpy(w, p->w + i * p->ldw * size, w_bytes);
     memcpy(x, p->x + j * p->ldx, n_x * sizeof *x);
-    run_product(f, p, w, x, part, n, n, m);
+    f(w, p->ldw, x, p->ldx, part, n, n, m, p->k);
     for (size_t c = 0; c < m; c++) check_bits(part + c * n, y + (j + c) * p->ldy + i, n, sizeof *part);
 }
 
-static void check_product(struct product_fns f, struct product_fns definition, struct product p, enum check_sign sign)
+static void check_product(gem_gemm_fn *f, gem_gemm_fn *definition, struct product p, enum check_sign sign)
 {
     const size_t i = check_rnd_below(p.n), j = check_rnd_below(p.m);
 
@@ -172,7 +150,7 @@ static void check_product(struct product_fns f, struct product_fns definition, s
 }
 
 /* All sizes of k with a few shapes each, then shapes around the tiles, then one with more columns than a block. */
-static void check_products(struct product_fns f, struct product_fns definition, enum gem_type type)
+static void check_products(gem_gemm_fn *f, gem_gemm_fn *definition, enum gem_type type)
 {
     for (size_t s = 0; s < COUNT(sizes); s++) {
         const size_t k = sizes[s];
@@ -193,91 +171,8 @@ static void check_gemm(const struct gem_kernels *k)
 
     for (size_t t = 0; t < COUNT(types); t++) {
         snprintf(name, sizeof name, "gemm_%s", type_name(types[t]));
-        if (check_func(name, (check_fn *)gemm_of(k, types[t]).gemm))
+        if (check_func(name, (check_fn *)gemm_of(k, types[t])))
             check_products(gemm_of(k, types[t]), gemm_of(check_definition(), types[t]), types[t]);
-        snprintf(name, sizeof name, "score_%s", type_name(types[t]));
-        if (types[t] != GEM_F16 && check_func(name, (check_fn *)score_of(k, types[t]).score))
-            check_products(score_of(k, types[t]), score_of(check_definition(), types[t]), types[t]);
-    }
-}
-
-/* ---- values ------------------------------------------------------------------------------------------------ */
-
-struct mix {
-    enum gem_type type;
-    size_t n_q, n_keys, d, ldp, ldv, ldo;
-    const float *p;
-    const char *v;
-};
-
-static gem_value_fn *value_of(const struct gem_kernels *k, enum gem_type type)
-{
-    return type == GEM_F32 ? k->value_f32 : k->value_bf16;
-}
-
-static void check_value_values(const struct mix *x, const float *before, const float *got)
-{
-    for (size_t h = 0; h < x->n_q; h++) {
-        for (size_t i = 0; i < x->ldo && h * x->ldo + i < (x->n_q - 1) * x->ldo + x->d; i++) {
-            const size_t at = h * x->ldo + i;
-            double sum = (double)before[at], magnitude = fabs(sum);
-            for (size_t j = 0; i < x->d && j < x->n_keys; j++) {
-                const double term = (double)x->p[h * x->ldp + j] * element(x->type, x->v, j * x->ldv + i);
-                sum += term;
-                magnitude += fabs(term);
-            }
-            /* Each addition and each product rounds once; between rows nothing changes. */
-            check_near(at, (double)got[at], sum,
-                       i < x->d ? (double)(x->n_keys + 2) * (double)(FLT_EPSILON / 2) * magnitude : 0.0);
-        }
-    }
-}
-
-/* The same in two runs of keys, then for a single head and some of its elements. */
-static void check_value_bits(gem_value_fn *f, const struct mix *x, const float *before, const float *got)
-{
-    const size_t n = (x->n_q - 1) * x->ldo + x->d, size = size_of(x->type);
-    const size_t cut = check_rnd_below(x->n_keys + 1), h = check_rnd_below(x->n_q), i = check_rnd_below(x->d);
-    float *o = copy_f32(before, n), *one = copy_f32(before + h * x->ldo + i, x->d - i);
-
-    f(x->p, x->ldp, x->v, x->ldv, o, x->ldo, x->n_q, cut, x->d);
-    f(x->p + cut, x->ldp, x->v + cut * x->ldv * size, x->ldv, o, x->ldo, x->n_q, x->n_keys - cut, x->d);
-    check_bits(o, got, n, sizeof *o);
-    f(x->p + h * x->ldp, x->ldp, x->v + i * size, x->ldv, one, x->ldo, 1, x->n_keys, x->d - i);
-    check_bits(one, got + h * x->ldo + i, x->d - i, sizeof *one);
-}
-
-static void check_value_case(const struct gem_kernels *k, struct mix x, enum check_sign sign)
-{
-    const size_t n = (x.n_q - 1) * x.ldo + x.d;
-    float *before = random_f32(n, sign), *o = copy_f32(before, n), *want = copy_f32(before, n);
-
-    check_case("n_q=%zu n_keys=%zu d=%zu ldv=%zu sign=%d", x.n_q, x.n_keys, x.d, x.ldv, sign);
-    x.p = (const float *)(const void *)random_rows(GEM_F32, x.n_q, x.ldp, x.n_keys, sign);
-    x.v = random_rows(x.type, x.n_keys, x.ldv, x.d, sign);
-    value_of(k, x.type)(x.p, x.ldp, x.v, x.ldv, o, x.ldo, x.n_q, x.n_keys, x.d);
-    value_of(check_definition(), x.type)(x.p, x.ldp, x.v, x.ldv, want, x.ldo, x.n_q, x.n_keys, x.d);
-    check_value_values(&x, before, o);
-    check_value_values(&x, before, want);
-    check_value_bits(value_of(k, x.type), &x, before, o);
-    check_release();
-}
-
-static void check_value(const struct gem_kernels *k)
-{
-    static const enum gem_type types[] = {GEM_F32, GEM_BF16};
-    static const size_t dims[] = {1, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 127, 128, 129, 200, 256, 512};
-
-    for (size_t t = 0; t < COUNT(types); t++) {
-        if (!check_func(t ? "value_bf16" : "value_f32", (check_fn *)value_of(k, types[t]))) continue;
-        for (size_t i = 0; i < COUNT(dims); i++) {
-            const size_t d = dims[i];
-            for (size_t q = 1; q <= 9; q++)
-                check_value_case(k, (struct mix){types[t], q, 1 + 3 * q, d, 4 * q, d + 4, d + 3, NULL, NULL},
-                                 q % 2 ? CHECK_MIXED : CHECK_ONE_SIGN);
-        }
-        /* more keys than one run of values in the cache */
-        check_value_case(k, (struct mix){types[t], 5, 300, 512, 300, 512, 512, NULL, NULL}, CHECK_MIXED);
     }
 }
 
@@ -583,31 +478,15 @@ static void check_rope(const struct gem_kernels *k)
 
 /* ---- timing ------------------------------------------------------------------------------------------------ */
 
-static void bench_product(struct product_fns f, const char *what, enum gem_type type, size_t n, size_t m, size_t k)
+static void bench_product(gem_gemm_fn *f, enum gem_type type, size_t n, size_t m, size_t k)
 {
-    struct product p = {type, n, m, k, k, k, n, NULL, NULL};
+    const char *w = random_rows(type, n, k, k, CHECK_MIXED);
+    const float *x = random_f32(m * k, CHECK_MIXED);
     float *y = check_buf(n * m * sizeof *y);
     char name[64];
 
-    snprintf(name, sizeof name, "%s_%s %zux%zu x%zu", what, type_name(type), n, k, m);
-    p.w = random_rows(type, n, k, k, CHECK_MIXED);
-    p.x = random_f32(m * k, CHECK_MIXED);
-    CHECK_BENCH(name, f.gemm ? (check_fn *)f.gemm : (check_fn *)f.score, n * k * size_of(type), 2 * n * m * k)
-    run_product(f, &p, p.w, p.x, y, n, n, m);
-    check_release();
-}
-
-static void bench_value(const struct gem_kernels *k, enum gem_type type, size_t n_q, size_t n_keys, size_t d)
-{
-    const char *v = random_rows(type, n_keys, d, d, CHECK_MIXED);
-    const float *p = random_f32(n_q * n_keys, CHECK_MIXED);
-    float *o = random_f32(n_q * d, CHECK_MIXED);
-    char name[64];
-
-    snprintf(name, sizeof name, "value_%s %zux%zu x%zu", type_name(type), n_keys, d, n_q);
-    for (size_t i = 0; i < n_q * d; i++) o[i] = 0.0f;
-    CHECK_BENCH(name, (check_fn *)value_of(k, type), n_keys * d * size_of(type), 2 * n_q * n_keys * d)
-    value_of(k, type)(p, n_keys, v, d, o, d, n_q, n_keys, d);
+    snprintf(name, sizeof name, "gemm_%s %zux%zu x%zu", type_name(type), n, k, m);
+    CHECK_BENCH(name, (check_fn *)f, n * k * size_of(type), 2 * n * m * k) f(w, k, x, k, y, n, n, m, k);
     check_release();
 }
 
@@ -640,14 +519,10 @@ static void bench(const struct gem_kernels *k)
     static const enum gem_type types[] = {GEM_F32, GEM_F16, GEM_BF16};
 
     for (size_t t = 0; t < COUNT(types); t++) {
-        bench_product(gemm_of(k, types[t]), "gemm", types[t], 256, 1, 1536);
-        bench_product(gemm_of(k, types[t]), "gemm", types[t], 256, 4, 1536);
-        bench_product(gemm_of(k, types[t]), "gemm", types[t], 256, 128, 1536);
-        bench_product(gemm_of(k, types[t]), "gemm", types[t], 32768, 1, 1536); /* from memory: 100 MB as bfloat16 */
-        if (types[t] == GEM_F16) continue;
-        bench_product(score_of(k, types[t]), "score", types[t], 512, 8, 256);
-        bench_value(k, types[t], 8, 512, 256);
-        bench_value(k, types[t], 1, 512, 256);
+        bench_product(gemm_of(k, types[t]), types[t], 256, 1, 1536);
+        bench_product(gemm_of(k, types[t]), types[t], 256, 4, 1536);
+        bench_product(gemm_of(k, types[t]), types[t], 256, 128, 1536);
+        bench_product(gemm_of(k, types[t]), types[t], 32768, 1, 1536); /* from memory: 100 MB as bfloat16 */
     }
     bench_elements(k);
 }
@@ -659,7 +534,6 @@ void check_float(const struct gem_kernels *k)
         return;
     }
     check_gemm(k);
-    check_value(k);
     check_rms_norm(k);
     check_elements(k);
     check_softmax(k);
