@@ -74,6 +74,18 @@ static void advise(const void *p, uint64_t n, int advice)
 
 void gem_map_release(const void *p, uint64_t n) { advise(p, n, MADV_DONTNEED); }
 
+void gem_map_release_around(const struct gem_map *map, const void *p, uint64_t n)
+{
+    const uint64_t huge = 2 << 20;
+    const uintptr_t base = (uintptr_t)map->data, last = base + map->n_bytes;
+    uintptr_t from = (uintptr_t)p / huge * huge, to = ((uintptr_t)p + n + huge - 1) / huge * huge;
+
+    if (!map->fd || n == 0) return;
+    if (from < base) from = base;
+    if (to > last) to = last;
+    advise((const void *)from, to - from, MADV_DONTNEED);
+}
+
 void gem_map_prefetch(const void *p, uint64_t n) { advise(p, n, MADV_WILLNEED); }
 
 void gem_map_advise_huge(const void *p, uint64_t n)

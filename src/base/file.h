@@ -18,6 +18,9 @@ void gem_map_close(struct gem_map *map);
 gem_status gem_map_check(const struct gem_map *map, const char *path, gem_error *err);
 /* Tell the kernel that the pages of [p, p + n) will not be needed soon (they stay in the page cache). */
 void gem_map_release(const void *p, uint64_t n);
+/* The same for all that touching [p, p + n) may have brought along: a huge page at each end, as far as the file goes.
+ */
+void gem_map_release_around(const struct gem_map *map, const void *p, uint64_t n);
 /* Ask the kernel to read [p, p + n) ahead. */
 void gem_map_prefetch(const void *p, uint64_t n);
 

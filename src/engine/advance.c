@@ -120,7 +120,6 @@ static void run_batch(struct step *s)
     uint32_t left = f->n_rows;
     bool tap = false;
 
-    if (f->stream.n_units) gem_stream_plan(&f->stream, gem_ledger_left(s->engine->model->ledger));
     for (uint32_t r = 0; r < f->n_rows; r++) tap |= s->items[f->rows[r].item].on_hidden != NULL;
     for (uint32_t r = 0; r < f->n_rows; r++) /* before the pass, which drops rows on its way */
         s->items[f->rows[r].item].session->tokens[f->rows[r].position] = f->rows[r].token;
@@ -161,6 +160,7 @@ gem_status gem_engine_advance(gem_engine *e, gem_advance *items, size_t n_items,
         if (s.cancelled)
             return gem_fail(err, GEM_E_CANCELLED, 0, "cancelled after %zu of %zu tokens", total - left, total);
         fill_rows(&s);
+        if (e->forward.stream.n_units) gem_stream_plan(&e->forward.stream, gem_ledger_left(e->model->ledger));
         if ((st = gem_forward_fetch(&e->forward, err))) return st;
         run_batch(&s);
         if (s.poisoned) return gem_weights_blame(&e->model->archive, e->model->roles, err);

@@ -41,10 +41,9 @@ uint64_t gem_engine_bytes(const gem_model *m, const gem_engine_options *o)
 static gem_status open_stream(struct gem_engine *e, gem_error *err)
 {
     const struct gem_model *m = e->model;
-    struct gem_weights w = m->w; /* listed, not changed */
 
     if (m->ledger->ceiling == UINT64_MAX) return GEM_OK;
-    return gem_stream_open(&e->forward.stream, &w, &m->h, m->info.precision == GEM_PRECISION_FAST, err);
+    return gem_stream_open(&e->forward.stream, &m->w, &m->h, m->info.precision == GEM_PRECISION_FAST, err);
 }
 
 gem_status gem_engine_open(gem_engine **out, const gem_model *m, const gem_engine_options *o, gem_error *err)

@@ -147,6 +147,10 @@ void gem_forward_close(struct gem_forward *f)
 
 /* ---- the pass ---------------------------------------------------------------------------------------------- */
 
+/* Where the head, which mostly is the table, does not stay in memory, touching rows of the table would bring a huge
+ * page for each: gem_forward_fetch reads them from the file. */
+static bool reads_table(const struct gem_forward *f) { return gem_stream_drops(&f->stream, f->h->n_layers + 1); }
+
 /* Spec 2.1: x = E[id] * sqrt(hidden), the factor rounded to bfloat16. */
 static void embed_row(void *context, size_t begin, size_t end, unsigned thread)
 {
@@ -156,7 +160,7 @@ static void embed_row(void *context, size_t begin, size_t end, unsigned thread)
     (void)thread;
     for (size_t i = begin; i < end; i++) {
         float *x = f->x + i * n;
-        gem_matrix_row(&f->w->table, gem_hparams_table_row(f->h, f->rows[i].token), x);
+        if (!reads_table(f)) gem_matrix_row(&f->w->table, gem_hparams_table_row(f->h, f->rows[i].token), x);
         for (size_t j = 0; j < n; j++) x[j] *= f->h->embed_scale;
     }
 }
@@ -232,17 +236,19 @@ gem_status gem_forward_fetch(struct gem_forward *f, gem_error *err)
 {
     enum { MOST = 4096 };
     uint32_t rows[MOST];
+    gem_status st = GEM_OK;
 
     assert(f->n_rows <= MOST);
-    if (!f->h->ple) return GEM_OK;
     for (uint32_t i = 0; i < f->n_rows; i++) rows[i] = gem_hparams_table_row(f->h, f->rows[i].token);
+    for (uint32_t i = 0; i < f->n_rows && reads_table(f) && !st; i++)
+        st = gem_matrix_read_row(f->w, &f->w->table, rows[i], f->threads[0].tile, f->x + (size_t)i * f->h->hidden, err);
+    if (st || !f->h->ple) return st;
     return gem_ple_fetch(&f->ple_rows, rows, f->n_rows, err);
 }
 
 void gem_forward_run(struct gem_forward *f, gem_tap_fn *tap, gem_rows_fn *on_row, void *user)
 {
     gem_pool_run(f->pool, f->n_rows, 8, embed_row, f);
-    if (gem_stream_drops(&f->stream, f->h->n_layers + 1)) gem_map_release(f->w->table.data, f->w->table_bytes);
     tap_rows(f, tap, user, 0, f->x);
     gem_rope_rows(f);
     gem_stream_enter(&f->stream, 0);
@@ -363,7 +369,7 @@ static void head_product(struct gem_forward *f, struct gem_act *act)
         if (slice.panels) slice.panels += at / GEM_PANEL * panel;
         gem_map_prefetch(slice.data + slice.rows * head->row_bytes, (next < step ? next : step) * head->row_bytes);
         gem_linear(f, f->logits + at, f->h->vocab, &slice, act);
-        gem_map_release(slice.data, slice.rows * head->row_bytes);
+        gem_stream_drop(&f->stream, slice.data, slice.rows * head->row_bytes);
     }
 }
 

@@ -32,7 +32,8 @@ static void add_product(struct gem_stream *s, const struct gem_product *p, uint3
         u->expert_bytes += *p->data_stride;
         return;
     }
-    s->ranges[u->first + u->n++] = (struct gem_stream_range){p->m->data, n};
+    s->ranges[u->first + u->n++] =
+        (struct gem_stream_range){&s->w->maps[gem_weights_map_of(s->w, p->m->data)], p->m->data, n};
     u->n_bytes += n;
     s->n_bytes += n;
 }
@@ -48,15 +49,16 @@ static void find_floor(struct gem_stream *s)
     s->floor = min_bytes(s->floor, s->n_bytes + s->n_experts_bytes);
 }
 
-gem_status gem_stream_open(struct gem_stream *s, struct gem_weights *w, const struct gem_hparams *h, bool packs,
-                           gem_error *err)
+gem_status gem_stream_open(struct gem_stream *s, const struct gem_weights *weights, const struct gem_hparams *h,
+                           bool packs, gem_error *err)
 {
+    struct gem_weights copy = *weights, *w = &copy; /* listed, not changed */
     const size_t most = (size_t)h->n_layers * GEM_PRODUCTS_PER_LAYER + GEM_PRODUCTS_MORE;
     struct gem_product *products = gem_calloc(most, sizeof *products, "a list of matrices", err);
     gem_status st = GEM_E_NOMEM;
     size_t n;
 
-    *s = (struct gem_stream){.n_units = h->n_layers + 2};
+    *s = (struct gem_stream){.w = weights, .n_units = h->n_layers + 2};
     s->ranges = gem_calloc(most, sizeof *s->ranges, "a list of weights", err);
     if (s->ranges) s->units = gem_calloc(s->n_units, sizeof *s->units, "a list of weights", err);
     if (!products || !s->units) goto out;
@@ -107,12 +109,23 @@ void gem_stream_leave(const struct gem_stream *s, uint32_t unit)
 {
     for (uint32_t i = 0; gem_stream_drops(s, unit) && i < s->units[unit].n; i++) {
         const struct gem_stream_range *r = &s->ranges[s->units[unit].first + i];
-        gem_map_release(r->data, r->n_bytes);
+        gem_map_release_around(r->map, r->data, r->n_bytes);
     }
 }
 
+void gem_stream_drop(const struct gem_stream *s, const uint8_t *data, uint64_t n_bytes)
+{
+    gem_map_release_around(&s->w->maps[gem_weights_map_of(s->w, data)], data, n_bytes);
+}
+
+static void prefetch(const struct gem_stream *s, const uint8_t *data, uint64_t n_bytes)
+{
+    (void)s;
+    gem_map_prefetch(data, n_bytes);
+}
+
 static void advise_expert(const struct gem_stream *s, const struct gem_experts *e, uint32_t expert,
-                          void (*advise)(const void *p, uint64_t n))
+                          void (*advise)(const struct gem_stream *s, const uint8_t *data, uint64_t n_bytes))
 {
     const struct gem_matrix_stack *const stacks[] = {&e->gate_up, &e->gate, &e->up, &e->down};
 
@@ -120,16 +133,16 @@ static void advise_expert(const struct gem_stream *s, const struct gem_experts *
     for (size_t i = 0; i < sizeof stacks / sizeof *stacks; i++) {
         const struct gem_matrix_stack *k = stacks[i];
         if (k->first.data && (!k->first.panels || k->first.panels == k->first.data))
-            advise(k->first.data + expert * k->data_stride, k->data_stride);
+            advise(s, k->first.data + expert * k->data_stride, k->data_stride);
     }
 }
 
 void gem_stream_want_expert(const struct gem_stream *s, const struct gem_experts *e, uint32_t i)
 {
-    advise_expert(s, e, i, gem_map_prefetch);
+    advise_expert(s, e, i, prefetch);
 }
 
 void gem_stream_drop_expert(const struct gem_stream *s, const struct gem_experts *e, uint32_t i)
 {
-    advise_expert(s, e, i, gem_map_release);
+    advise_expert(s, e, i, gem_stream_drop);
 }

@@ -9,6 +9,7 @@
 #include "model/weights.h"
 
 struct gem_stream_range {
+    const struct gem_map *map;
     const uint8_t *data;
     uint64_t n_bytes;
 };
@@ -22,6 +23,7 @@ struct gem_stream_unit {
 
 /* Zero-initialised is closed, and streams nothing. */
 struct gem_stream {
+    const struct gem_weights *w;
     struct gem_stream_range *ranges;
     struct gem_stream_unit *units; /* [n_units] */
     uint32_t n_units;
@@ -34,7 +36,7 @@ struct gem_stream {
 enum { GEM_STREAM_SLICE = 32 << 20 };
 
 /* Everything that products read from mapped files; packs: the fast tier, where a packed copy is in memory. */
-gem_status gem_stream_open(struct gem_stream *s, struct gem_weights *w, const struct gem_hparams *h, bool packs,
+gem_status gem_stream_open(struct gem_stream *s, const struct gem_weights *w, const struct gem_hparams *h, bool packs,
                            gem_error *err);
 void gem_stream_close(struct gem_stream *s);
 /* Before a pass: how much memory mapped weights may take, at least s->floor. */
@@ -50,5 +52,7 @@ void gem_stream_leave(const struct gem_stream *s, uint32_t unit);
 /* The same for expert i of a layer: ask for it, drop it. */
 void gem_stream_want_expert(const struct gem_stream *s, const struct gem_experts *e, uint32_t i);
 void gem_stream_drop_expert(const struct gem_stream *s, const struct gem_experts *e, uint32_t i);
+/* The same for part of a unit. */
+void gem_stream_drop(const struct gem_stream *s, const uint8_t *data, uint64_t n_bytes);
 
 #endif

@@ -461,7 +461,7 @@ gem_status gem_weights_bind(struct gem_weights *w, const struct gem_hparams *h, 
     struct binder b = {.w = w, .h = h, .a = a, .roles = roles, .prefix = find_prefix(a), .err = err};
     gem_status st;
 
-    *w = (struct gem_weights){0};
+    *w = (struct gem_weights){.maps = a->maps, .paths = (const char *const *)a->paths, .n_maps = a->n_files};
     memset(roles, 0, a->n_tensors * sizeof *roles);
     w->layers = gem_calloc(h->n_layers, sizeof *w->layers, "layers", err);
     if (!w->layers) return GEM_E_NOMEM;
@@ -471,7 +471,6 @@ gem_status gem_weights_bind(struct gem_weights *w, const struct gem_hparams *h, 
     if (!(w->vectors = gem_alloc_aligned(b.n_vector * sizeof(float), "norm weights", err))) goto fail;
     if ((st = bind_pass(&b))) goto fail;
     fold_query_scale(w, h);
-    w->table_bytes = matrix_bytes(&w->table);
     w->vector_bytes = b.n_vector * sizeof(float);
     count_parameters(w, h, a, roles);
     return GEM_OK;
@@ -503,6 +502,29 @@ void gem_matrix_row(const struct gem_matrix *m, uint32_t row, float *out)
         gem_unpack_row(m->type, m->data + row / GEM_PANEL * GEM_PANEL * m->row_bytes, row % GEM_PANEL, m->cols, out);
     else
         gem_decode_row(m->type, m->data + row * m->row_bytes, out, m->cols);
+}
+
+uint32_t gem_weights_map_of(const struct gem_weights *w, const uint8_t *data)
+{
+    uint32_t i = 0;
+
+    while (data < w->maps[i].data || data >= w->maps[i].data + w->maps[i].n_bytes) i++;
+    return i;
+}
+
+gem_status gem_matrix_read_row(const struct gem_weights *w, const struct gem_matrix *m, uint32_t row, void *scratch,
+                               float *out, gem_error *err)
+{
+    const uint32_t file = gem_weights_map_of(w, m->data), first = m->in_panels ? row / GEM_PANEL * GEM_PANEL : row;
+    const uint64_t n = m->row_bytes * (m->in_panels ? GEM_PANEL : 1);
+    const uint64_t at = (uint64_t)(m->data - w->maps[file].data) + first * m->row_bytes;
+    struct gem_matrix part = *m;
+    gem_status st = gem_map_read(&w->maps[file], w->paths[file], at, scratch, (size_t)n, err);
+
+    if (st) return st;
+    part.data = scratch;
+    gem_matrix_row(&part, row - first, out);
+    return GEM_OK;
 }
 
 /* Elements at a time: a multiple of every block. */

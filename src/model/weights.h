@@ -63,10 +63,12 @@ struct gem_ple_table {
 };
 
 struct gem_weights {
+    const struct gem_map *maps; /* [n_maps] the archive's: where mapped data lies */
+    const char *const *paths;   /* [n_maps] */
+    uint32_t n_maps;
     struct gem_matrix table; /* [vocab, hidden] token embeddings */
-    uint64_t table_bytes;
-    struct gem_matrix head; /* the same matrix when tied */
-    const float *norm;      /* [hidden] */
+    struct gem_matrix head;  /* the same matrix when tied */
+    const float *norm;       /* [hidden] */
     struct gem_ple_table ple_table;
     struct gem_matrix ple_proj; /* [n_layers * ple, hidden] */
     const float *ple_norm;      /* [ple] */
@@ -110,6 +112,12 @@ void gem_weights_close(struct gem_weights *w);
 struct gem_matrix gem_matrix_at(const struct gem_matrix_stack *s, uint32_t i);
 /* out [cols] = row of the matrix, decoded. */
 void gem_matrix_row(const struct gem_matrix *m, uint32_t row, float *out);
+/* The same by reading the file, so that nothing of the matrix becomes resident; scratch as large as GEM_PANEL rows of
+ * floats. GEM_E_IO when the file cannot be read any more. */
+gem_status gem_matrix_read_row(const struct gem_weights *w, const struct gem_matrix *m, uint32_t row, void *scratch,
+                               float *out, gem_error *err);
+/* The file that mapped data lies in. */
+uint32_t gem_weights_map_of(const struct gem_weights *w, const uint8_t *data);
 
 /* Looks for a tensor that holds NaN or infinity and names it: slow, for the message after a computation went
  * wrong. GEM_E_NONFINITE always. */
