@@ -95,14 +95,18 @@ typedef struct gem_model_options {
     const char *cpu;           /* NULL: best this machine has; else "c", "avx2", "avx512" or "avx512bf16" */
     gem_progress_fn *progress; /* may be NULL */
     void *progress_user;
-    uint64_t reserved[8]; /* zero */
+    /* Ceiling, in bytes, for all that this model, its engines and its sessions hold in memory; 0: none. Weights that do
+     * not fit beside the rest are streamed from the file in each pass, as far as they are mapped: those of a native
+     * file, and those that are not quantised. What cannot be honoured is GEM_E_LIMIT, with the number that would do. */
+    uint64_t ram;
+    uint64_t reserved[7]; /* zero */
 } gem_model_options;
 
-/* Opens a checkpoint: a Hugging Face folder (config.json, *.safetensors or an index of shards,
- * tokenizer.json, generation_config.json) or a GGUF file; of a split GGUF any part may be named.
+/* Opens a checkpoint: a native file (gem_pack), a Hugging Face folder (config.json, *.safetensors or an index of
+ * shards, tokenizer.json, generation_config.json) or a GGUF file; of a split GGUF any part may be named.
  * Weights are mapped, and for GEM_PRECISION_FAST quantised ones are also repacked once into the layout that
- * the kernels of this machine want. Every tensor is checked by name, type and shape: a missing, an unknown or
- * a misshapen one is an error. The files must not change while the model is open. */
+ * the kernels want, in which a native file has them already. Every tensor is checked by name, type and shape: a
+ * missing, an unknown or a misshapen one is an error. The files must not change while the model is open. */
 GEM_API gem_status gem_model_open(gem_model **out, const char *path, const gem_model_options *options, gem_error *err);
 
 /* Accepts NULL. Engines of this model must be closed before. */
@@ -131,6 +135,7 @@ typedef struct gem_model_info {
     uint64_t file_bytes;          /* of all files */
     uint64_t mapped_bytes;        /* weights used straight from the mapped files */
     uint64_t packed_bytes;        /* weights repacked in memory */
+    uint64_t ram_bytes;           /* the least ceiling with which engine and session of default size can be opened */
 } gem_model_info;
 
 /* Lives as long as the model. */
@@ -143,10 +148,35 @@ typedef struct gem_tensor_info {
     uint64_t shape[4]; /* row-major, outermost first */
     uint64_t bytes;
     const char *role; /* "text", "vision", "audio", "drafter", "dead" (never read) */
+    bool in_panels;   /* stored as the kernels want it: native files only */
 } gem_tensor_info;
 
 /* Walks all tensors of the files. false when index is past the last one. Strings live as long as the model. */
 GEM_API bool gem_model_get_tensor(const gem_model *model, size_t index, gem_tensor_info *out);
+
+/* ---- native files ------------------------------------------------------------------------------------ */
+
+typedef struct gem_pack_options {
+    /* NULL or "keep": number formats as they are. "q4_0", "q8_0", "bf16": of the weights that are float numbers in the
+     * source; quantised ones stay as they are. "q4_0" takes Q8_0 where quality needs it: token table, output head,
+     * per-layer embeddings. Norms, routers and towers are never changed. */
+    const char *type;
+    uint32_t n_threads; /* 0: one per physical core */
+    gem_progress_fn *progress;
+    void *progress_user;
+    uint64_t reserved[4]; /* zero */
+} gem_pack_options;
+
+/* Writes the checkpoint at `path` as one native file, `output` (".gem"): metadata, tokenizer and weights, laid out so
+ * that opening it is mapping it. The file appears whole or not at all, in place of one of that name.
+ * Errors: those of gem_model_open; GEM_E_IO the disk is full, ...; GEM_E_ARGUMENT an unknown type, or one for a source
+ * whose weights are all quantised; GEM_E_NONFINITE a weight that the type cannot represent; GEM_E_CANCELLED. */
+GEM_API gem_status gem_pack(const char *path, const char *output, const gem_pack_options *options, gem_error *err);
+
+/* Reads all tensors of a native file and compares their checksums (those of its metadata were when it was opened).
+ * GEM_E_FORMAT names the first that is damaged; GEM_E_UNSUPPORTED when the model is no native file. */
+GEM_API gem_status gem_model_verify(const gem_model *model, gem_progress_fn *progress, void *progress_user,
+                                    gem_error *err);
 
 /* ---- text -------------------------------------------------------------------------------------------- */
 
@@ -194,7 +224,8 @@ GEM_API const char *gem_model_piece(const gem_model *model, int32_t token, size_
 typedef struct gem_engine_options {
     uint32_t n_threads; /* 0: one per physical core */
     uint32_t chunk;     /* most rows computed at once, 1 to 4096; 0: 256 */
-    uint64_t reserved[8];
+    uint64_t ple_ram;   /* bytes of per-layer embeddings kept in memory, which else stay in the file; 0: 16 MiB */
+    uint64_t reserved[7];
 } gem_engine_options;
 
 GEM_API gem_status gem_engine_open(gem_engine **out, const gem_model *model, const gem_engine_options *options,
@@ -204,13 +235,24 @@ GEM_API void gem_engine_close(gem_engine *engine);
 /* Threads in use. */
 GEM_API uint32_t gem_engine_threads(const gem_engine *engine);
 
+/* Sums since the engine was opened. */
+typedef struct gem_engine_stats {
+    uint64_t ple_rows;  /* rows of per-layer embeddings that tokens needed */
+    uint64_t ple_kept;  /* of these, found in memory */
+    uint64_t ple_bytes; /* read from the file for the others */
+    double ple_seconds; /* that this took, copies included */
+    uint64_t reserved[8];
+} gem_engine_stats;
+GEM_API void gem_engine_get_stats(const gem_engine *engine, gem_engine_stats *out);
+
 typedef struct gem_session_options {
     uint32_t context;     /* capacity in tokens; 0: 8192 or the model's trained context, whichever is less */
     uint32_t local_slack; /* tokens by which a session can be taken back without recomputing; 0: 1024 */
     uint64_t reserved[8];
 } gem_session_options;
 
-/* GEM_E_LIMIT when the memory does not fit this machine; the message has the context that would. */
+/* GEM_E_LIMIT when the memory does not fit this machine, with the context that would, or not below the model's ceiling.
+ */
 GEM_API gem_status gem_session_open(gem_session **out, gem_engine *engine, const gem_session_options *options,
                                     gem_error *err);
 GEM_API void gem_session_close(gem_session *session);
@@ -254,7 +296,7 @@ typedef struct gem_advance {
  * On failure or cancellation every session holds a prefix of its tokens that is as if nothing else had been
  * asked, and results are unspecified.
  * Errors: GEM_E_LIMIT an id out of range or a sequence longer than its session's context (nothing is
- * computed); GEM_E_NONFINITE; GEM_E_CANCELLED. */
+ * computed); GEM_E_NONFINITE; GEM_E_CANCELLED; GEM_E_IO a file that shrank or cannot be read any more. */
 GEM_API gem_status gem_engine_advance(gem_engine *engine, gem_advance *items, size_t n_items, gem_progress_fn *progress,
                                       void *progress_user, gem_error *err);
 

@@ -178,7 +178,8 @@ const struct gem_cli_command gem_cli_chat = {
                "When the model calls a tool, the command that --tools declares for it (\"command\": [\"PROGRAM\", ...] "
                "beside \"function\") is shown and run after asking; it gets the arguments as JSON on standard input.\n"
                "Ctrl-C ends an answer, Ctrl-D the conversation.",
-    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model), "a GGUF file or a Hugging Face folder"}},
+    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model),
+                  "a native or GGUF file, or a Hugging Face folder"}},
     .n_operands = 1,
     .groups = {GEM_CLI_GROUP("Options", options, 0),
                GEM_CLI_GROUP("Conversation", gem_cli_talk_options, offsetof(struct args, talk)),

@@ -39,10 +39,26 @@ static const char *const cpus[] = {"c", "avx2", "avx512", "avx512bf16", NULL};
          .value = "TIER",                                                                                              \
          .choices = cpus,                                                                                              \
          .fallback_shown = "the best this machine has",                                                                \
-         .help = "instruction set"},
+         .help = "instruction set"},                                                                                   \
+        {.name = "ram",                                                                                                \
+         .kind = GEM_CLI_U32,                                                                                          \
+         .offset = offsetof(struct gem_cli_engine_args, ram),                                                          \
+         .min = 1,                                                                                                     \
+         .max = 1 << 30,                                                                                               \
+         .value = "MIB",                                                                                               \
+         .fallback_shown = "no ceiling",                                                                               \
+         .help = "ceiling for all memory; mapped weights beyond it are streamed"},                                     \
+        {.name = "ple-ram",                                                                                            \
+         .kind = GEM_CLI_U32,                                                                                          \
+         .offset = offsetof(struct gem_cli_engine_args, ple_ram),                                                      \
+         .min = 1,                                                                                                     \
+         .max = 1 << 30,                                                                                               \
+         .value = "MIB",                                                                                               \
+         .fallback_shown = "16",                                                                                       \
+         .help = "memory for per-layer embeddings, which else stay in the file"},
 
-const struct gem_cli_option gem_cli_fast_options[4] = {ENGINE_OPTIONS("fast")};
-const struct gem_cli_option gem_cli_exact_options[4] = {ENGINE_OPTIONS("exact")};
+const struct gem_cli_option gem_cli_fast_options[6] = {ENGINE_OPTIONS("fast")};
+const struct gem_cli_option gem_cli_exact_options[6] = {ENGINE_OPTIONS("exact")};
 
 gem_precision gem_cli_precision(const char *name)
 {
@@ -61,6 +77,7 @@ int gem_cli_model_open(struct gem_cli_engine *e, const char *path, const struct 
         .n_threads = args->threads,
         .cpu = args->cpu,
         .progress = gem_cli_progress,
+        .ram = (uint64_t)args->ram << 20,
     };
     const double start = gem_cli_seconds();
     gem_error err;
@@ -88,7 +105,8 @@ int gem_cli_metadata_open(gem_model **model, const char *path, const char *preci
 
 int gem_cli_session_open(struct gem_cli_engine *e, const struct gem_cli_engine_args *args, uint32_t context)
 {
-    const gem_engine_options engine = {.n_threads = args->threads, .chunk = args->chunk};
+    const gem_engine_options engine = {
+        .n_threads = args->threads, .chunk = args->chunk, .ple_ram = (uint64_t)args->ple_ram << 20};
     const gem_session_options session = {.context = context};
     gem_error err;
 

@@ -192,7 +192,8 @@ const struct gem_cli_command gem_cli_run = {
         "The prompt is read from standard input when TEXT is \"-\", or when it is missing and standard input "
         "is no terminal.",
     .examples = examples,
-    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model), "a GGUF file or a Hugging Face folder"},
+    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model),
+                  "a native or GGUF file, or a Hugging Face folder"},
                  {"TEXT", true, GEM_CLI_STRING, offsetof(struct args, text), "the prompt"}},
     .n_operands = 2,
     .groups = {GEM_CLI_GROUP("Options", options, 0),

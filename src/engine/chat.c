@@ -7,24 +7,22 @@
 
 /* ---- the template that the files carry -------------------------------------------------------------------------- */
 
-static gem_status compare_file(struct gem_model *m, const char *path, gem_error *err)
+static gem_status compare_text(struct gem_model *m, const char *name, const void *data, size_t n, gem_error *err)
 {
-    struct gem_map map = {0};
-    gem_status st = gem_map_open(&map, path, err);
-
-    if (!st) gem_chat_compare_template(&m->chat, (const char *)map.data, (size_t)map.n_bytes);
-    gem_map_close(&map);
-    return st;
+    (void)name;
+    (void)err;
+    gem_chat_compare_template(&m->chat, data, n);
+    return GEM_OK;
 }
 
 /* "chat_template" of a JSON file: the text, or a list of named ones. */
-static gem_status compare_json(struct gem_model *m, const char *path, gem_error *err)
+static gem_status compare_json(struct gem_model *m, const char *name, const void *data, size_t n, gem_error *err)
 {
     enum { CEILING = 64 << 20 };
     yyjson_doc *doc = NULL;
     yyjson_val *v, *one;
     size_t i, max;
-    gem_status st = gem_json_load(&doc, path, CEILING, err);
+    gem_status st = gem_json_parse(&doc, name, data, n, CEILING, err);
 
     if (st) return st;
     v = yyjson_obj_get(yyjson_doc_get_root(doc), "chat_template");
@@ -42,22 +40,25 @@ static gem_status compare_json(struct gem_model *m, const char *path, gem_error 
 
 static void choose_format(struct gem_model *m) { m->chat.format = gem_chat_detect(m->tokenizer, m->h.ple > 0); }
 
-gem_status gem_chat_from_folder(struct gem_model *m, const char *folder, gem_error *err)
+gem_status gem_chat_from_folder(struct gem_model *m, gem_error *err)
 {
     static const struct {
         const char *name;
-        gem_status (*compare)(struct gem_model *m, const char *path, gem_error *err);
-    } files[] = {{"chat_template.jinja", compare_file},
+        gem_status (*compare)(struct gem_model *m, const char *name, const void *data, size_t n, gem_error *err);
+    } files[] = {{"chat_template.jinja", compare_text},
                  {"tokenizer_config.json", compare_json},
                  {"chat_template.json", compare_json}};
     gem_status st = GEM_OK;
 
     choose_format(m);
     for (size_t i = 0; i < sizeof files / sizeof *files && !st && !m->chat.has_template; i++) {
-        char *path = gem_path_join(folder, files[i].name, err);
-        if (!path) return GEM_E_NOMEM;
-        if (gem_path_exists(path)) st = files[i].compare(m, path, err);
-        gem_free(path);
+        struct gem_map map;
+        char *label;
+
+        st = gem_model_companion(m, files[i].name, &map, &label, err);
+        if (!st && label) st = files[i].compare(m, label, map.data, (size_t)map.n_bytes, err);
+        gem_map_close(&map);
+        gem_free(label);
     }
     return st;
 }

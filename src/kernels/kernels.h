@@ -101,6 +101,9 @@ enum gem_pack_kind gem_pack_kind_of(enum gem_type type);
 uint64_t gem_panel_bytes(enum gem_pack_kind kind, size_t k);
 /* Packs rows [n_rows <= 16, k] of `type`, row stride in bytes, into one panel at dst (64-byte aligned). */
 void gem_pack_panel(enum gem_type type, const uint8_t *rows, size_t row_bytes, size_t n_rows, size_t k, uint8_t *dst);
+/* The way back: dst [k] receives row `row` of a panel that was packed from `type`, the very floats of gem_decode_row.
+ */
+void gem_unpack_row(enum gem_type type, const uint8_t *panel, size_t row, size_t k, float *dst);
 
 /* ACTIVATIONS. One row of k floats (k a multiple of 32) becomes k / 32 blocks of int8: a scale = max|x| / 127 and
  * q = nearest(x * (127 / max|x|)) in float32 (ties to even; q in [-127, 127]). Where max|x| < 2^-100 the block is zero:

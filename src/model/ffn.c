@@ -207,7 +207,12 @@ void gem_experts_layer(struct gem_forward *f, uint32_t layer)
     sort_by_expert(f);
     gem_norm_rows(f, f->norm, f->x, w->norm, hidden);
     gem_pool_run(f->pool, (size_t)f->n_rows * f->h->n_experts_used, 8, gather_slots, &job);
-    for (uint32_t e = 0; e < f->h->n_experts; e++) run_expert(f, w, e);
+    for (uint32_t e = 0; e < f->h->n_experts; e++) /* all that are used are asked for before the first is waited for */
+        if (f->experts.start[e + 1] > f->experts.start[e]) gem_stream_want_expert(&f->stream, w, e);
+    for (uint32_t e = 0; e < f->h->n_experts; e++) {
+        run_expert(f, w, e);
+        if (f->experts.start[e + 1] > f->experts.start[e]) gem_stream_drop_expert(&f->stream, w, e);
+    }
 
     gem_norm_rows(f, f->norm, f->x, l->ffn_norm, hidden);
     gem_feed_forward(f, &l->gate, &l->up, &l->down); /* the dense branch -> out */
@@ -232,7 +237,7 @@ static void ple_rows(void *context, size_t begin, size_t end, unsigned thread)
 
     for (size_t row = begin; row < end; row++) {
         float *ple = f->ple + row * n;
-        gem_matrix_row(&f->w->ple_table, gem_hparams_table_row(f->h, f->rows[row].token), token);
+        gem_ple_row(&f->ple_rows, (uint32_t)row, token);
         for (uint32_t i = 0; i < n; i++) ple[i] *= project_scale;
         for (uint32_t l = 0; l < f->h->n_layers; l++)
             f->kern->rms_norm(ple + (size_t)l * p, ple + (size_t)l * p, f->w->ple_norm, p, f->h->eps);

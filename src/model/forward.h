@@ -8,6 +8,8 @@
 #define GEM_MODEL_FORWARD_H
 
 #include "model/cache.h"
+#include "model/ple.h"
+#include "model/stream.h"
 #include "model/weights.h"
 
 /* One position of one session. Rows of a session come in order of position and are consecutive from cache->n on. */
@@ -64,6 +66,8 @@ struct gem_forward {
     struct gem_pool *pool;
     bool exact;
     uint32_t max_rows;
+    struct gem_ple ple_rows;  /* of the batch's tokens */
+    struct gem_stream stream; /* open when there is a ceiling for weights; planned before each pass */
 
     struct gem_arena arena;
     struct gem_row *rows; /* [max_rows] */
@@ -93,12 +97,16 @@ struct gem_forward {
 };
 
 uint64_t gem_forward_bytes(const struct gem_hparams *h, uint32_t max_rows, unsigned n_threads);
+/* ple_cap: bytes of per-layer embeddings that may be kept; gem_ple_bytes has them, gem_forward_bytes does not. */
 gem_status gem_forward_open(struct gem_forward *f, const struct gem_hparams *h, const struct gem_weights *w,
                             const struct gem_kernels *kern, struct gem_pool *pool, bool exact, uint32_t max_rows,
-                            gem_error *err);
+                            uint64_t ple_cap, gem_error *err);
 void gem_forward_close(struct gem_forward *f);
 
-/* Computes f->rows[0 .. n_rows): writes their keys and values, then logits of the wanted ones. */
+/* Reads what f->rows need from files. On failure nothing has changed. */
+gem_status gem_forward_fetch(struct gem_forward *f, gem_error *err);
+/* Computes f->rows[0 .. n_rows), which have been fetched: writes their keys and values, then logits of the wanted ones.
+ */
 void gem_forward_run(struct gem_forward *f, gem_tap_fn *tap, gem_rows_fn *on_row, void *user);
 
 /* ---- parts of a layer, each on f->n_rows rows ------------------------------------------------------------ */

@@ -86,7 +86,7 @@ static void check_unpacked(size_t f, size_t n_rows, size_t k)
     size_t row_bytes;
     const uint8_t *rows = random_rows(f, n_rows, k, &row_bytes);
     uint8_t *panel = check_buf_aligned(gem_panel_bytes(kind, k), 64);
-    float *want = check_buf(k * sizeof *want);
+    float *want = check_buf(k * sizeof *want), *back = check_buf(k * sizeof *back);
 
     check_case("%s k=%zu rows=%zu", gem_type_info(type)->name, k, n_rows);
     memset(panel, 0xee, gem_panel_bytes(kind, k)); /* what packing leaves out would show */
@@ -101,6 +101,8 @@ static void check_unpacked(size_t f, size_t n_rows, size_t k)
             const double w = (double)want[i], got = e.scale * e.code - e.min;
             check_near(row * k + i, got, w, FLT_EPSILON / 2 * (fabs(e.scale * e.code) + fabs(w)));
         }
+        gem_unpack_row(type, panel, row, k, back);
+        check_true(row >= n_rows || !memcmp(back, want, k * sizeof *want), "rows come back bit by bit");
     }
     check_release();
 }

@@ -327,7 +327,7 @@ static gem_status converse(const void *context, gem_error *err)
 /* Everything that a program does with a model; each step on the ones before it, opened in peace. */
 static void check_model(const char *what, const char *path, gem_precision precision)
 {
-    struct model_case c = {.path = path, .options = {.precision = precision, .n_threads = 2}};
+    struct model_case c = {.path = path, .options = {.precision = precision, .n_threads = 2, .ram = UINT64_C(1) << 30}};
     gem_error err = {0};
 
     printf("       %s\n", what);
@@ -349,6 +349,53 @@ static void check_model(const char *what, const char *path, gem_precision precis
     }
     gem_engine_close(c.engine);
     gem_model_close(c.model);
+}
+
+struct pack_case {
+    const char *source, *type;
+    char path[64];
+};
+
+static gem_status pack(const void *context, gem_error *err)
+{
+    const struct pack_case *c = context;
+    const gem_pack_options options = {.type = c->type, .n_threads = 2};
+    const gem_status st = gem_pack(c->source, c->path, &options, err);
+
+    CHECK_EQ(unlink(c->path) == 0, st == GEM_OK); /* whole or not at all */
+    return st;
+}
+
+static void test_pack(void)
+{
+    static const struct pack_case cases[] = {
+        {.source = "golden/models/e2b/model", .type = "q4_0"},
+        {.source = "golden/models/mixed-26b/mixed.gguf"},
+    };
+    char folder[] = "/tmp/gemmule-oom-XXXXXX";
+
+    CHECK(mkdtemp(folder) != NULL);
+    for (size_t i = 0; i < 2; i++) {
+        struct pack_case c = cases[i];
+        snprintf(c.path, sizeof c.path, "%s/x.gem", folder);
+        check_operation("gem_pack", pack, &c, 1000);
+    }
+    CHECK_EQ(rmdir(folder), 0); /* no temporary file is left either */
+}
+
+static void test_packed_models(void)
+{
+    char folder[] = "/tmp/gemmule-oom-XXXXXX", path[64];
+    gem_error err = {0};
+
+    CHECK(mkdtemp(folder) != NULL);
+    snprintf(path, sizeof path, "%s/x.gem", folder);
+    CHECK_EQ(gem_pack("golden/models/e2b/model", path, NULL, &err), GEM_OK);
+    check_model("native, fast", path, GEM_PRECISION_FAST);
+    CHECK_EQ(gem_pack("golden/models/mixed-26b/mixed.gguf", path, NULL, &err), GEM_OK);
+    check_model("native, exact", path, GEM_PRECISION_EXACT);
+    unlink(path);
+    CHECK_EQ(rmdir(folder), 0);
 }
 
 static void test_models(void) /* tests run in tests/ */
@@ -408,8 +455,9 @@ static void test_sound(void)
 int main(int argc, char **argv)
 {
     static const struct check_test tests[] = {
-        {"counting", test_counting}, {"leak", test_a_leak_is_seen}, {"json", test_json},   {"pool", test_pool},
-        {"arena", test_arena},       {"models", test_models},       {"sound", test_sound},
+        {"counting", test_counting}, {"leak", test_a_leak_is_seen}, {"json", test_json},
+        {"pool", test_pool},         {"arena", test_arena},         {"models", test_models},
+        {"sound", test_sound},       {"pack", test_pack},           {"packed", test_packed_models},
     };
 
     return check_main(tests, sizeof tests / sizeof *tests, argc, argv);
