@@ -188,7 +188,7 @@ static bool is_copy_of(const char *copy, const struct text *source)
 
     if (!gem_native_is(copy) || gem_native_open(&a, copy, NULL)) return false; /* damaged, another version: made anew */
     blob = gem_archive_blob(&a, SOURCE);
-    yes = blob && blob->n_bytes == source->n && !memcmp(blob->data, source->p, source->n);
+    yes = blob && source->p && blob->n_bytes == source->n && !memcmp(blob->data, source->p, source->n);
     gem_archive_close(&a);
     return yes;
 }
