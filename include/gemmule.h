@@ -372,6 +372,114 @@ GEM_API gem_status gem_generate(gem_session *session, const int32_t *prompt, siz
                                 const gem_generate_options *options, gem_token_fn *on_token, void *user,
                                 gem_generate_stats *stats, gem_error *err);
 
+/* ---- conversations ----------------------------------------------------------------------------------- */
+
+/* Messages and tools are JSON text in the form that OpenAI's chat completions made common:
+ *   messages  [{"role": "system" | "developer" | "user" | "assistant" | "tool", "content": TEXT or PARTS, ...}, ...]
+ *             PARTS: [{"type": "text", "text": TEXT} | {"type": "image" | "image_url" | "audio" | "input_audio" |
+ *             "video", ...}, ...]. An assistant's message may have "reasoning" (or "reasoning_content") and
+ *             "tool_calls": [{"id", "type": "function", "function": {"name", "arguments": object or JSON text}}];
+ *             a tool's message has "tool_call_id" and its result as content: text, parts or any JSON value.
+ *   tools     [{"type": "function", "function": {"name", "description", "parameters": JSON Schema}}, ...]
+ * Text from messages and tools is encoded as text: control tokens spelled in it stay text.
+ * Method: the chat templates published with Gemma 4 (spec/tokenizer-and-chat.md 2 and 3). */
+
+typedef enum gem_chat_format {
+    GEM_CHAT_NONE = 0,         /* the vocabulary has no turns: a base model */
+    GEM_CHAT_GEMMA3 = 1,       /* plain turns: no tools, no thoughts, no media */
+    GEM_CHAT_GEMMA4_SMALL = 2, /* E2B, E4B */
+    GEM_CHAT_GEMMA4_LARGE = 3  /* 12B, 26B-A4B, 31B: without thinking, the prompt ends with an empty thought */
+} gem_chat_format;
+
+/* What the model's files say about conversations. Templates are compared, never executed. */
+typedef struct gem_chat_info {
+    gem_chat_format format; /* what is used */
+    bool has_template;      /* the files carry a chat template */
+    bool known_template;    /* it is, but for white space at its end, one that this version knows */
+    char sha256[65];        /* of the template, in hexadecimal; "" without one */
+    const char *note;       /* one line for people when the template is not known, else NULL. Static storage */
+} gem_chat_info;
+
+/* Lives as long as the model. */
+GEM_API const gem_chat_info *gem_model_get_chat(const gem_model *model);
+
+typedef struct gem_chat_options {
+    bool thinking;          /* the model thinks before it answers */
+    bool preserve_thinking; /* earlier turns that called tools keep their thoughts */
+    bool history_only;      /* nothing that makes the model answer */
+    bool reference;         /* byte for byte as the published template, also where that is wrong and where it takes
+                               what should be refused (spec/tokenizer-and-chat.md 2.7) */
+    gem_chat_format format; /* GEM_CHAT_NONE: the model's */
+    const int32_t *seen;    /* tokens of this conversation so far: the last prompt and what followed it. Where they
+                               spell the same text they are taken over, so that a session keeps its cache although a
+                               model may have written a word in other tokens than encoding gives. NULL: none */
+    size_t n_seen;
+    uint64_t reserved[4];
+} gem_chat_options;
+
+typedef struct gem_chat_prompt gem_chat_prompt;
+
+/* Renders a conversation. tools may be NULL: none.
+ * Errors, naming the message: GEM_E_FORMAT not JSON, not UTF-8 (with the offset), a part that is not understood, an
+ * unknown role, a tool's result without a call, arguments that are no JSON object, a tool's name that the format can
+ * not carry, JSON deeper than 64; GEM_E_LIMIT more than 64 MiB of it; GEM_E_UNSUPPORTED what the format lacks. */
+GEM_API gem_status gem_chat_render(gem_chat_prompt **out, const gem_model *model, const char *messages,
+                                   size_t n_messages, const char *tools, size_t n_tools,
+                                   const gem_chat_options *options, gem_error *err);
+/* Accepts NULL. Parsers opened with it must be closed before. */
+GEM_API void gem_chat_prompt_close(gem_chat_prompt *prompt);
+/* These live as long as the prompt. In the text control tokens stand by name; it is for people. */
+GEM_API size_t gem_chat_prompt_tokens(const gem_chat_prompt *prompt, const int32_t **tokens);
+GEM_API size_t gem_chat_prompt_text(const gem_chat_prompt *prompt, const char **text);
+
+/* An image, sound or video of the conversation: its placeholder is one token, to be expanded by who has the media. A
+ * caller that has not must refuse the prompt. */
+typedef struct gem_chat_media {
+    const char *type;     /* "image", "audio" or "video" */
+    size_t token;         /* index of the placeholder among the prompt's tokens */
+    size_t message, part; /* where it came from: indices into messages and its content */
+} gem_chat_media;
+GEM_API size_t gem_chat_prompt_media(const gem_chat_prompt *prompt, const gem_chat_media **media);
+
+typedef enum gem_chat_event_kind {
+    GEM_CHAT_THOUGHT = 1,  /* text: the next piece of a thought */
+    GEM_CHAT_TEXT = 2,     /* text: the next piece of the answer */
+    GEM_CHAT_CALL = 3,     /* name: a tool; text: its arguments, whole, as a JSON object */
+    GEM_CHAT_MALFORMED = 4 /* text: what the model wrote, control tokens by name; name: what is wrong with it */
+} gem_chat_event_kind;
+
+/* Valid during the call. Text comes as whole characters. */
+typedef struct gem_chat_event {
+    gem_chat_event_kind kind;
+    const char *text, *name;
+    size_t n_text, n_name;
+} gem_chat_event;
+typedef void gem_chat_event_fn(void *user, const gem_chat_event *event);
+
+/* Reads what a model writes after a prompt. One thread at a time. */
+typedef struct gem_chat_parser gem_chat_parser;
+
+/* prompt: what came before; its tools give arguments their types. Borrowed until the parser is closed. */
+GEM_API gem_status gem_chat_parser_open(gem_chat_parser **out, const gem_model *model, const gem_chat_prompt *prompt,
+                                        gem_chat_event_fn *on_event, void *user, gem_error *err);
+/* The next token; a stop token may be given too. Errors: GEM_E_NOMEM, GEM_E_LIMIT (an id out of range; a call of more
+ * than 16 MiB). What a model may write is no error but an event. */
+GEM_API gem_status gem_chat_parser_push(gem_chat_parser *parser, int32_t token, gem_error *err);
+/* The same from text with control tokens by name, in pieces of any size. */
+GEM_API gem_status gem_chat_parser_push_text(gem_chat_parser *parser, const char *text, size_t n, gem_error *err);
+/* The end: what was held back comes out. */
+GEM_API gem_status gem_chat_parser_finish(gem_chat_parser *parser, gem_error *err);
+/* Whether a thought is open, and how many tokens it has had since it began. */
+GEM_API bool gem_chat_parser_thinking(const gem_chat_parser *parser, size_t *n_tokens);
+/* Ends an open thought as the model was trained to end one. tokens [8] receives the *n tokens that must follow in the
+ * session; the parser has read them. *n is 0 when no thought is open. */
+GEM_API gem_status gem_chat_parser_close_thought(gem_chat_parser *parser, int32_t *tokens, size_t *n, gem_error *err);
+/* After the end: the whole answer as a message for the history, JSON, with reasoning, content and tool_calls as far as
+ * they occurred. Calls get the ids "call_1", ... counted on from first_call. Lives as long as the parser. */
+GEM_API gem_status gem_chat_parser_message(gem_chat_parser *parser, size_t first_call, const char **json, size_t *n,
+                                           gem_error *err);
+GEM_API void gem_chat_parser_close(gem_chat_parser *parser); /* accepts NULL */
+
 #ifdef __cplusplus
 }
 #endif

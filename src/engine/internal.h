@@ -3,6 +3,7 @@
 #ifndef GEM_ENGINE_INTERNAL_H
 #define GEM_ENGINE_INTERNAL_H
 
+#include "chat/chat.h"
 #include "model/forward.h"
 #include "tokenizer/tokenizer.h"
 
@@ -27,6 +28,7 @@ struct gem_model {
     struct gem_tokenizer *tokenizer; /* NULL: the files have none that can be used */
     gem_error no_tokenizer;          /* why */
     gem_model_info info;
+    gem_chat_info chat;
     char *name;
     char *folder; /* where a Hugging Face checkpoint's other files lie; NULL: GGUF, native */
     int32_t bos;
@@ -75,6 +77,10 @@ gem_status gem_packed_copy(const char *path, const gem_model_options *o, char **
 /* config.json, generation_config.json and GGUF keys that say how to generate. */
 gem_status gem_recommend_from_folder(struct gem_model *m, gem_error *err);
 gem_status gem_recommend_from_gguf(struct gem_model *m, gem_error *err);
+
+/* How the checkpoint talks: by its vocabulary, and by its template as far as that is known. */
+gem_status gem_chat_from_folder(struct gem_model *m, gem_error *err);
+gem_status gem_chat_from_gguf(struct gem_model *m, gem_error *err);
 
 /* Bytes that this machine can give without swapping; UINT64_MAX when unknown. */
 uint64_t gem_memory_available(void);

@@ -139,6 +139,7 @@ static gem_status read_gguf(struct gem_model *m, gem_error *err)
     st = tolerate_tokenizer(m, gem_tokenizer_from_gguf(&m->tokenizer, &m->archive, &m->no_tokenizer), err);
     if (st) return st;
     find_placeholders(m);
+    if ((st = gem_chat_from_gguf(m, err))) return st;
     return gem_recommend_from_gguf(m, err);
 }
 
@@ -174,6 +175,7 @@ static gem_status open_files(struct gem_model *m, const char *path, gem_error *e
     if (m->archive.is_gguf) return read_gguf(m, err);
     if (m->archive.is_native && (st = read_config(m, path, err))) return st;
     if ((st = read_tokenizer_json(m, err))) return st;
+    if ((st = gem_chat_from_folder(m, err))) return st;
     return gem_recommend_from_folder(m, err);
 }
 

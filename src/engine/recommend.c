@@ -121,7 +121,8 @@ gem_status gem_recommend_from_folder(struct gem_model *m, gem_error *err)
     }
     if (m->n_stop == 0) read_stops(m, root);
     if (m->n_stop == 0) read_stops(m, text);
-    if (m->n_stop == 0) add_stops_by_name(m);
+    /* Files name <eos> alone, or leave out the token that waits for a tool's result. */
+    if (m->n_stop == 0 || m->chat.format >= GEM_CHAT_GEMMA4_SMALL) add_stops_by_name(m);
     bos_by_name(m);
     if (m->bos < 0) m->bos = (int32_t)get_id(yyjson_obj_get(text ? text : root, "bos_token_id"));
 out:

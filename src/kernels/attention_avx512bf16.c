@@ -79,7 +79,7 @@ static void score_bf16(const void *q, size_t ldq, const void *keys, float *s, si
 struct mix {
     const uint16_t *p, *values;
     float *o;
-    size_t ldp, ldo, n_keys, d;
+    size_t ldp, ldv, ldo, n, d;
 };
 
 /* A vector of which only the first lanes may be touched. */
@@ -100,8 +100,8 @@ static INLINE void mix_tile(const struct mix *m, size_t at, int heads, int vecs,
         for (int v = 0; v < vecs; v++)
             acc[h][v] = load_lanes(m->o + (size_t)h * m->ldo + at + (size_t)v * LANES, lanes);
     }
-    for (size_t j = 0; j < m->n_keys; j += 2) {
-        const uint16_t *values = m->values + j * m->d + 2 * at;
+    for (size_t j = 0; j < m->n; j += 2) {
+        const uint16_t *values = m->values + j * m->ldv + 2 * at;
         __m512bh value[VECS];
         UNROLL
         for (int v = 0; v < vecs; v++)
@@ -129,10 +129,10 @@ static INLINE void mix_heads(struct mix m, size_t at, size_t n_q, int vecs, __mm
     if (n_q) mix_tile(&m, at, 1, vecs, lanes);
 }
 
-static void value_bf16(const void *p, size_t ldp, const void *values, float *o, size_t ldo, size_t n_q, size_t n_panels,
-                       size_t d)
+static void value_bf16(const void *p, size_t ldp, const void *values, size_t ldv, float *o, size_t ldo, size_t n_q,
+                       size_t n, size_t d)
 {
-    const struct mix m = {p, values, o, ldp, ldo, n_panels * GEM_PANEL, d};
+    const struct mix m = {p, values, o, ldp, ldv, ldo, n, d};
     size_t at = 0;
 
     for (; at + VECS * LANES <= d; at += VECS * LANES) mix_heads(m, at, n_q, VECS, 0xffff);
@@ -140,9 +140,9 @@ static void value_bf16(const void *p, size_t ldp, const void *values, float *o, 
     if (at < d) mix_heads(m, at, n_q, 1, (__mmask16)((1u << (d - at)) - 1));
 }
 
-void gem_kernels_avx512bf16(struct gem_kernels *k)
+void gem_kernels_attention_avx512bf16(struct gem_kernels *k)
 {
-    k->bf16_operands = true;
+    k->has_bf16 = true;
     k->score_bf16 = score_bf16;
     k->value_bf16 = value_bf16;
 }

@@ -24,6 +24,12 @@ enum {
 typedef void gem_gemm_fn(const void *w, size_t ldw, const float *x, size_t ldx, float *y, size_t ldy, size_t n,
                          size_t m, size_t k);
 
+/* The same with x [m, k] bfloat16 as well, where products of pairs are one instruction: twice as fast as gemm_bf16, and
+ * only worth rounding x for where the table says has_bf16. k any number. Bound: as above; subnormal inputs may read as
+ * 0. */
+typedef void gem_gemm_bf16_bf16_fn(const uint16_t *w, size_t ldw, const uint16_t *x, size_t ldx, float *y, size_t ldy,
+                                   size_t n, size_t m, size_t k);
+
 /* Attention over one run of cached positions that share a K/V head. The cache holds keys in panels of GEM_PANEL = 16
  * positions, so that a vector has one dimension of 16 keys and one value of a query, broadcast, serves them all; and
  * bfloat16 in pairs, since products of bfloat16 are made two at a time. A panel of either has 16 d elements:
@@ -31,16 +37,17 @@ typedef void gem_gemm_fn(const void *w, size_t ldw, const float *x, size_t ldx, 
  *   values  float32   [16][d]            bfloat16   [8][d][2]      position pairs: value i of positions 2 a, 2 a + 1
  *
  *   score: s[h * lds + j] = sum over i of q[h * ldq + i] * key j [i],   h < n_q, j < 16 * n_panels
- *   value: o[h * ldo + i] += sum over j, in order of j, of p[h * ldp + j] * value j [i],   j < 16 * n_panels
- * n_panels panels lie one after the other. d is even; q and p are float32 for float32 caches. For bfloat16 caches they
- * are what gem_kernels.bf16_operands says; strides count elements of that type. Vectors need no alignment.
- * value adds one j (or pair) after the other into o, so a run may be cut between panels without changing bits; what
- * p = 0 meets changes nothing, if it is finite. Bounds: score (8 + d / 8) * FLT_EPSILON * sum |q k|; value
- * (n + 2) * FLT_EPSILON / 2 * (|o| + sum |p v|), n = 16 * n_panels. */
+ *   value: o[h * ldo + i] += sum over j, in order of j, of p[h * ldp + j] * value j [i],   j < n
+ * Panels lie one after the other. Values need not come from a cache: position j (of bfloat16, pair j / 2) lies at
+ * j * ldv, and n is any number (of bfloat16, even). d is even for scores and for bfloat16. q and p are float32 for
+ * float32 caches. For bfloat16 caches they are what gem_kernels.has_bf16 says; strides count elements of that type.
+ * Vectors need no alignment. value adds one j (or pair) after the other into o, so a run may be cut between them
+ * without changing bits; what p = 0 meets changes nothing, if it is finite. Bounds: score (8 + d / 8) * FLT_EPSILON *
+ * sum |q k|; value (n + 2) * FLT_EPSILON / 2 * (|o| + sum |p v|). */
 typedef void gem_score_fn(const void *q, size_t ldq, const void *keys, float *s, size_t lds, size_t n_q,
                           size_t n_panels, size_t d);
-typedef void gem_value_fn(const void *p, size_t ldp, const void *values, float *o, size_t ldo, size_t n_q,
-                          size_t n_panels, size_t d);
+typedef void gem_value_fn(const void *p, size_t ldp, const void *values, size_t ldv, float *o, size_t ldo, size_t n_q,
+                          size_t n, size_t d);
 
 /* y = x * (mean(x^2) + eps)^(-1/2) * w   [n]; w NULL means 1; y may be x. The sum runs in float32 lanes or better.
  * Bound per element: 16 * FLT_EPSILON relative plus n * FLT_EPSILON / 16. */
@@ -48,6 +55,9 @@ typedef void gem_rms_norm_fn(float *y, const float *x, const float *w, size_t n,
 /* gate = gelu_tanh(gate) * up, gelu_tanh(x) = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))).
  * Bound: 4e-7 * max(1, |gate|) * |up|. Infinite or NaN input gives infinite or NaN, no trap. */
 typedef void gem_gelu_mul_fn(float *gate, const float *up, size_t n);
+/* x = x * sigmoid(gate) = x / (1 + e^-gate) [n]; with gate == x, SiLU. Bound: 1e-6 relative plus |x| 2^-127 (where
+ * e^-gate exceeds float32) plus 2^-149. Infinite or NaN input gives infinite, NaN or 0, no trap. */
+typedef void gem_sigmoid_mul_fn(float *x, const float *gate, size_t n);
 /* x = exp(x - max x) in place, NOT divided by the sum; returns the sum and writes max x; n >= 1. Entries of -INFINITY
  * become 0. The order of the sum depends on n only. Bound per entry: (4e-7 + |x - max| * FLT_EPSILON / 2)
  * relative, since the difference rounds before it becomes an exponent; NaN stays NaN. */
@@ -129,12 +139,14 @@ typedef void gem_gemm_packed_fn(const uint8_t *panels, size_t n_panels, size_t n
 
 struct gem_kernels {
     const char *name; /* "c", "avx2", "avx512", "avx512bf16" */
+    bool has_bf16; /* bfloat16 is multiplied as it is: score_bf16 and value_bf16 take bfloat16 q and p, else float32 */
     gem_gemm_fn *gemm_f32, *gemm_f16, *gemm_bf16;
+    gem_gemm_bf16_bf16_fn *gemm_bf16_bf16;
     gem_score_fn *score_f32, *score_bf16;
     gem_value_fn *value_f32, *value_bf16;
-    bool bf16_operands; /* score_bf16 and value_bf16 take q and p as bfloat16, n of them even; else as float32 */
     gem_rms_norm_fn *rms_norm;
     gem_gelu_mul_fn *gelu_mul;
+    gem_sigmoid_mul_fn *sigmoid_mul;
     gem_softmax_fn *softmax;
     gem_rope_fn *rope;
     gem_softcap_fn *softcap;
@@ -164,6 +176,7 @@ void gem_kernels_float_avx2(struct gem_kernels *k);
 void gem_kernels_packed_avx2(struct gem_kernels *k);
 void gem_kernels_float_avx512(struct gem_kernels *k);
 void gem_kernels_packed_avx512(struct gem_kernels *k);
-void gem_kernels_avx512bf16(struct gem_kernels *k);
+void gem_kernels_gemm_avx512bf16(struct gem_kernels *k);
+void gem_kernels_attention_avx512bf16(struct gem_kernels *k);
 
 #endif

@@ -108,7 +108,7 @@ struct mix {
     const float *p;
     const void *values;
     float *o;
-    size_t ldp, ldo, n_keys, d;
+    size_t ldp, ldv, ldo, n, d;
 };
 
 /* o of `heads` heads and `vecs` vectors from dimension `at` on stays in registers over all positions. */
@@ -116,17 +116,18 @@ static INLINE void mix_tile(const struct mix *m, size_t at, int heads, int vecs)
 {
     vf acc[MAX_HEADS][MAX_VECS];
     const size_t pair = m->type == GEM_F32 ? 1 : 2; /* elements from one dimension to the next */
+    size_t j = 0;
 
     UNROLL
     for (int h = 0; h < heads; h++) {
         UNROLL
         for (int v = 0; v < vecs; v++) acc[h][v] = v_load(m->o + (size_t)h * m->ldo + at + (size_t)v * LANES);
     }
-    for (size_t j = 0; j < m->n_keys; j += 2) {
+    for (; j + 2 <= m->n; j += 2) {
         vf first[MAX_VECS], second[MAX_VECS];
         UNROLL
         for (int v = 0; v < vecs; v++)
-            load_two(m->type, m->values, j * m->d + (at + (size_t)v * LANES) * pair, m->d, &first[v], &second[v]);
+            load_two(m->type, m->values, j * m->ldv + (at + (size_t)v * LANES) * pair, m->ldv, &first[v], &second[v]);
         UNROLL
         for (int h = 0; h < heads; h++) {
             const float *p = m->p + (size_t)h * m->ldp + j;
@@ -134,6 +135,16 @@ static INLINE void mix_tile(const struct mix *m, size_t at, int heads, int vecs)
             for (int v = 0; v < vecs; v++) acc[h][v] = v_fma(v_set(p[0]), first[v], acc[h][v]);
             UNROLL
             for (int v = 0; v < vecs; v++) acc[h][v] = v_fma(v_set(p[1]), second[v], acc[h][v]);
+        }
+    }
+    if (m->type == GEM_F32 && j < m->n) {
+        UNROLL
+        for (int h = 0; h < heads; h++) {
+            UNROLL
+            for (int v = 0; v < vecs; v++) {
+                const vf last = v_load((const float *)m->values + j * m->ldv + at + (size_t)v * LANES);
+                acc[h][v] = v_fma(v_set(m->p[(size_t)h * m->ldp + j]), last, acc[h][v]);
+            }
         }
     }
     UNROLL
@@ -149,8 +160,8 @@ static void mix_rest(const struct mix *m, size_t at, size_t n_q)
     for (size_t h = 0; h < n_q; h++)
         for (size_t i = at; i < m->d; i++) {
             float acc = m->o[h * m->ldo + i];
-            for (size_t j = 0; j < m->n_keys; j++) {
-                const size_t e = m->type == GEM_F32 ? j * m->d + i : (j / 2 * m->d + i) * 2 + j % 2;
+            for (size_t j = 0; j < m->n; j++) {
+                const size_t e = m->type == GEM_F32 ? j * m->ldv + i : (j / 2 * m->ldv + i) * 2 + j % 2;
                 const float v = m->type == GEM_F32 ? ((const float *)m->values)[e]
                                                    : gem_bf16_to_f32(((const uint16_t *)m->values)[e]);
                 acc = fmaf(m->p[h * m->ldp + j], v, acc);
@@ -166,10 +177,10 @@ static INLINE void mix_heads(struct mix m, size_t at, size_t n_q, int vecs)
     for (; n_q; n_q--, m.p += m.ldp, m.o += m.ldo) mix_tile(&m, at, 1, vecs);
 }
 
-static INLINE void value(enum gem_type type, const float *p, size_t ldp, const void *values, float *o, size_t ldo,
-                         size_t n_q, size_t n_panels, size_t d)
+static INLINE void value(enum gem_type type, const float *p, size_t ldp, const void *values, size_t ldv, float *o,
+                         size_t ldo, size_t n_q, size_t n, size_t d)
 {
-    const struct mix m = {type, p, values, o, ldp, ldo, n_panels * GEM_PANEL, d};
+    const struct mix m = {type, p, values, o, ldp, ldv, ldo, n, d};
     size_t at = 0;
 
     for (; at + VECS * LANES <= d; at += VECS * LANES) mix_heads(m, at, n_q, VECS);
@@ -177,16 +188,16 @@ static INLINE void value(enum gem_type type, const float *p, size_t ldp, const v
     if (at < d) mix_rest(&m, at, n_q);
 }
 
-static NOINLINE void value_f32(const void *p, size_t ldp, const void *values, float *o, size_t ldo, size_t n_q,
-                               size_t n_panels, size_t d)
+static NOINLINE void value_f32(const void *p, size_t ldp, const void *values, size_t ldv, float *o, size_t ldo,
+                               size_t n_q, size_t n, size_t d)
 {
-    value(GEM_F32, p, ldp, values, o, ldo, n_q, n_panels, d);
+    value(GEM_F32, p, ldp, values, ldv, o, ldo, n_q, n, d);
 }
 
-static NOINLINE void value_bf16(const void *p, size_t ldp, const void *values, float *o, size_t ldo, size_t n_q,
-                                size_t n_panels, size_t d)
+static NOINLINE void value_bf16(const void *p, size_t ldp, const void *values, size_t ldv, float *o, size_t ldo,
+                                size_t n_q, size_t n, size_t d)
 {
-    value(GEM_BF16, p, ldp, values, o, ldo, n_q, n_panels, d);
+    value(GEM_BF16, p, ldp, values, ldv, o, ldo, n_q, n, d);
 }
 
 #endif

@@ -198,6 +198,16 @@ static void gelu_mul(float *gate, const float *up, size_t n)
     }
 }
 
+static INLINE vf sigmoid_of(vf x, vf gate) { return v_div(x, v_add(v_set(1.0f), v_exp(v_sub(v_set(0.0f), gate)))); }
+
+static void sigmoid_mul(float *x, const float *gate, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES) v_store(x + i, sigmoid_of(v_load(x + i), v_load(gate + i)));
+    if (i < n) v_store_n(x + i, sigmoid_of(v_load_n(x + i, n - i, 0.0f), v_load_n(gate + i, n - i, 0.0f)), n - i);
+}
+
 static float maximum(const float *x, size_t n)
 {
     vf max = v_set(-INFINITY);
@@ -299,6 +309,7 @@ static INLINE void install(struct gem_kernels *k)
     k->value_bf16 = value_bf16;
     k->rms_norm = rms_norm;
     k->gelu_mul = gelu_mul;
+    k->sigmoid_mul = sigmoid_mul;
     k->softmax = softmax;
     k->rope = rope;
     k->softcap = softcap;

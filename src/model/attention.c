@@ -107,7 +107,7 @@ void gem_store_kv(struct gem_forward *f, uint32_t layer)
 /* Kernels want queries and probabilities of this cache as bfloat16. */
 static bool is_narrow(const struct gem_forward *f, const struct gem_cache *c)
 {
-    return c->type == GEM_BF16 && f->kern->bf16_operands;
+    return c->type == GEM_BF16 && f->kern->has_bf16;
 }
 
 /* Queries go from f->q [rows, heads, d] to f->query [kv heads, rows, group, d], normalised, rotated and in the form
@@ -222,7 +222,7 @@ static void attend_span(const struct block *b, uint32_t span, const struct gem_t
     }
     memset(out.value, 0, (size_t)n_q * b->d * sizeof *out.value);
     (wide ? kern->value_f32 : kern->value_bf16)(narrow ? (const void *)t->probs : t->scores, GEM_SPAN,
-                                                b->layer->v + key, out.value, b->d, n_q, n / GEM_PANEL, b->d);
+                                                b->layer->v + key, b->d, out.value, b->d, n_q, n, b->d);
 }
 
 /* ---- combining spans ------------------------------------------------------------------------------------------- */

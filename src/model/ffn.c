@@ -138,8 +138,8 @@ static void run_expert(struct gem_forward *f, const struct gem_experts *w, uint3
     const uint32_t hidden = f->h->hidden, ffn = f->h->ffn_expert;
     float *mid = e->gate_up + (size_t)begin * 2 * ffn;
     struct gem_act in = {
-        .x = e->in + (size_t)begin * hidden, .ldx = hidden, .m = m, .k = hidden, .q8 = e->act, .wide = f->wide};
-    struct gem_act out = {.x = mid, .ldx = 2 * (size_t)ffn, .m = m, .k = ffn, .q8 = e->act, .wide = f->wide};
+        .x = e->in + (size_t)begin * hidden, .ldx = hidden, .m = m, .k = hidden, .other = e->act, .wide = f->wide};
+    struct gem_act out = {.x = mid, .ldx = 2 * (size_t)ffn, .m = m, .k = ffn, .other = e->act, .wide = f->wide};
 
     if (m == 0) return;
     if (w->gate_up.first.data) {

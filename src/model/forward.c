@@ -7,7 +7,7 @@
 /* ---- memory ------------------------------------------------------------------------------------------------ */
 
 struct widths {
-    size_t q, kv, ffn, act; /* floats of a row, bytes of the widest int8 row */
+    size_t q, kv, ffn, act; /* floats of a row, bytes of the widest int8 or bfloat16 row */
     size_t head_dim, group, widest;
 };
 
@@ -26,7 +26,7 @@ static struct widths find_widths(const struct gem_hparams *h)
         w.group = max_size(w.group, h->n_heads / l->n_kv_heads);
     }
     w.widest = max_size(w.widest, max_size(w.q, max_size(w.ffn, h->ffn_expert)));
-    w.act = gem_act_bytes((w.widest + 31) / 32 * 32);
+    w.act = max_size(gem_act_bytes((w.widest + 31) / 32 * 32), gem_align_up(w.widest * sizeof(uint16_t)));
     return w;
 }
 

@@ -83,7 +83,7 @@ struct gem_forward {
     float *cos[2], *sin[2]; /* [max_rows, n_rot] of local and global layers */
     float *logits;          /* [GEM_HEAD_ROWS, vocab] */
     bool wide;              /* int8 activations come in pairs; see struct gem_act */
-    uint8_t *act;           /* [max_rows or twice that, widest] int8 activations */
+    uint8_t *act;           /* [max_rows or twice that, widest] int8 or bfloat16 activations */
     struct gem_thread_scratch *threads;
     struct gem_expert_scratch {
         float *probs;                 /* [max_rows, n_experts] */
@@ -111,7 +111,7 @@ void gem_forward_run(struct gem_forward *f, gem_tap_fn *tap, gem_rows_fn *on_row
 
 /* ---- parts of a layer, each on f->n_rows rows ------------------------------------------------------------ */
 
-/* The input of matrix products: m rows of k floats, and their int8 form once a packed matrix has asked for it.
+/* The input of matrix products: m rows of k floats, and what a matrix asked for last: their int8 or bfloat16 form.
  * wide: two int8 rows for each, the second holding what the first left over, so that activations have 16 bits. Mixtures
  * of experts need it: with 8 bits a token's set of experts often differs from the exact one (docs/performance.md),
  * which changes the whole row. Decoding costs the same bytes; only large prefills pay. */
@@ -119,8 +119,9 @@ struct gem_act {
     const float *x;
     size_t ldx;
     uint32_t m, k;
-    uint8_t *q8;
-    bool wide, quantized;
+    uint8_t *other;                                        /* [m] rows of int8 blocks or of bfloat16 */
+    enum { GEM_ACT_F32, GEM_ACT_INT8, GEM_ACT_BF16 } form; /* of `other`; GEM_ACT_F32: none yet */
+    bool wide;
 };
 struct gem_act gem_act_of(struct gem_forward *f, const float *x, size_t ldx, uint32_t m, uint32_t k);
 /* y [m, ldy] = M x */

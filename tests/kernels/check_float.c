@@ -176,6 +176,66 @@ static void check_gemm(const struct gem_kernels *k)
     }
 }
 
+/* ---- products of bfloat16 with bfloat16 ---------------------------------------------------------------------- */
+
+struct pairs {
+    size_t n, m, k, ldw, ldx, ldy;
+};
+
+static void check_pairs_case(const struct gem_kernels *k, const struct pairs *p, enum check_sign sign)
+{
+    const uint16_t *w = (const uint16_t *)(const void *)random_rows(GEM_BF16, p->n, p->ldw, p->k, sign);
+    const uint16_t *x = (const uint16_t *)(const void *)random_rows(GEM_BF16, p->m, p->ldx, p->k, sign);
+    const size_t n_y = (p->m - 1) * p->ldy + p->n, i = check_rnd_below(p->n), j = check_rnd_below(p->m);
+    float *y = check_buf(n_y * sizeof *y), *part = check_buf((p->m - j) * (p->n - i) * sizeof *part);
+
+    check_case("n=%zu m=%zu k=%zu ldw=%zu ldx=%zu ldy=%zu sign=%d", p->n, p->m, p->k, p->ldw, p->ldx, p->ldy, sign);
+    for (size_t at = 0; at < n_y; at++) y[at] = 12345.0f;
+    k->gemm_bf16_bf16(w, p->ldw, x, p->ldx, y, p->ldy, p->n, p->m, p->k);
+    for (size_t at = 0; at < n_y; at++) {
+        const size_t row = at % p->ldy, column = at / p->ldy;
+        double sum = 0.0, magnitude = 0.0;
+
+        for (size_t l = 0; row < p->n && l < p->k; l++) {
+            const double term = element(GEM_BF16, w, row * p->ldw + l) * element(GEM_BF16, x, column * p->ldx + l);
+            sum += term;
+            magnitude += fabs(term);
+        }
+        if (row < p->n)
+            check_near(at, (double)y[at], sum, (8 + (double)p->k / 8) * (double)FLT_EPSILON * magnitude + 1e-36);
+        else
+            check_true(y[at] == 12345.0f, "left alone between rows of y");
+    }
+    k->gemm_bf16_bf16(w + i * p->ldw, p->ldw, x + j * p->ldx, p->ldx, part, p->n - i, p->n - i, p->m - j, p->k);
+    for (size_t c = 0; c < p->m - j; c++)
+        check_bits(part + c * (p->n - i), y + (j + c) * p->ldy + i, p->n - i, sizeof *part);
+    check_release();
+}
+
+static void check_pairs(const struct gem_kernels *k)
+{
+    if (!check_func("gemm_bf16_bf16", (check_fn *)k->gemm_bf16_bf16)) return;
+    for (size_t s = 0; s < COUNT(sizes); s++) {
+        check_pairs_case(k, &(struct pairs){9, 5, sizes[s], sizes[s], sizes[s], 9}, CHECK_MIXED);
+        check_pairs_case(k, &(struct pairs){3, 8, sizes[s], sizes[s] + 1, sizes[s] + 5, 4}, CHECK_ONE_SIGN);
+    }
+    for (size_t n = 1; n <= 9; n++)
+        for (size_t m = 1; m <= 9; m++) check_pairs_case(k, &(struct pairs){n, m, 75, 80, 75, n + 1}, CHECK_MIXED);
+}
+
+static void bench_pairs(const struct gem_kernels *k, size_t n, size_t m, size_t d)
+{
+    const uint16_t *w = (const uint16_t *)(const void *)random_rows(GEM_BF16, n, d, d, CHECK_MIXED);
+    const uint16_t *x = (const uint16_t *)(const void *)random_rows(GEM_BF16, m, d, d, CHECK_MIXED);
+    float *y = check_buf(n * m * sizeof *y);
+    char name[64];
+
+    snprintf(name, sizeof name, "gemm_bf16_bf16 %zux%zux%zu", n, m, d);
+    CHECK_BENCH(name, (check_fn *)k->gemm_bf16_bf16, n * d * 2, 2 * n * m * d)
+    k->gemm_bf16_bf16(w, d, x, d, y, n, n, m, d);
+    check_release();
+}
+
 /* ---- norm -------------------------------------------------------------------------------------------------- */
 
 /* scale: of x, to see that squares do not overflow and that eps counts. */
@@ -271,6 +331,27 @@ static void check_gelu_block(const struct gem_kernels *k, float *x, size_t n)
     check_bits(cut, y, n, sizeof *y);
 }
 
+/* Gates sweep over everything; then x is its own gate. */
+static void check_sigmoid_block(const struct gem_kernels *k, float *gate, size_t n)
+{
+    for (int self = 0; self < 2; self++) {
+        const float *from = self ? gate : random_f32(n, CHECK_MIXED);
+        float *y = copy_f32(from, n), *want = copy_f32(from, n), *cut = copy_f32(from, n);
+
+        k->sigmoid_mul(y, self ? y : gate, n);
+        check_definition()->sigmoid_mul(want, self ? want : gate, n);
+        for (size_t i = 0; i < n; i++) {
+            const double x = (double)from[i], formula = x / (1 + exp(-(double)gate[i]));
+            const double least = 0x1p-149 + (isfinite(x) ? fabs(x) * 0x1p-127 : 0);
+            check_near(i, (double)want[i], formula, 1e-7 * fabs(formula) + 0x1p-149);
+            check_near(i, (double)y[i], (double)want[i], 1e-6 * fabs(formula) + least);
+        }
+        for (size_t i = 0, run; i < n; i += run)
+            k->sigmoid_mul(cut + i, self ? cut + i : gate + i, run = random_run(n - i));
+        check_bits(cut, y, n, sizeof *y);
+    }
+}
+
 /* In a block whose cap is `cap`. */
 static void check_softcap_of(const struct gem_kernels *k, const float *x, size_t n, float cap)
 {
@@ -356,6 +437,7 @@ static void check_elements(const struct gem_kernels *k)
         void (*block)(const struct gem_kernels *k, float *x, size_t n);
     } all[] = {
         {"gelu_mul", (check_fn *)k->gelu_mul, check_gelu_block},
+        {"sigmoid_mul", (check_fn *)k->sigmoid_mul, check_sigmoid_block},
         {"softcap", (check_fn *)k->softcap, check_softcap_block},
         {"to_bf16", (check_fn *)k->to_bf16, check_to_bf16_block},
         {"add", (check_fn *)k->add, check_add_block},
@@ -504,6 +586,11 @@ static void bench_elements(const struct gem_kernels *k)
         memcpy(y, w, N * sizeof *y);
         k->gelu_mul(y, x, N);
     }
+    CHECK_BENCH("sigmoid_mul 6144", (check_fn *)k->sigmoid_mul, N * 8, 0)
+    {
+        memcpy(y, w, N * sizeof *y);
+        k->sigmoid_mul(y, x, N);
+    }
     CHECK_BENCH("softmax 512", (check_fn *)k->softmax, 512 * 4, 0) k->softmax(w, 512, &max);
     CHECK_BENCH("softcap 6144", (check_fn *)k->softcap, N * 4, 0) k->softcap(x, N, 30.0f);
     for (size_t i = 0; i < 128; i++) y[i] = 0.6f, w[i] = 0.8f;
@@ -524,6 +611,7 @@ static void bench(const struct gem_kernels *k)
         bench_product(gemm_of(k, types[t]), types[t], 256, 128, 1536);
         bench_product(gemm_of(k, types[t]), types[t], 32768, 1, 1536); /* from memory: 100 MB as bfloat16 */
     }
+    bench_pairs(k, 256, 128, 1536);
     bench_elements(k);
 }
 
@@ -534,6 +622,7 @@ void check_float(const struct gem_kernels *k)
         return;
     }
     check_gemm(k);
+    check_pairs(k);
     check_rms_norm(k);
     check_elements(k);
     check_softmax(k);
