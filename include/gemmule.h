@@ -99,7 +99,10 @@ typedef struct gem_model_options {
      * not fit beside the rest are streamed from the file in each pass, as far as they are mapped: those of a native
      * file, and those that are not quantised. What cannot be honoured is GEM_E_LIMIT, with the number that would do. */
     uint64_t ram;
-    uint64_t reserved[7]; /* zero */
+    /* Open a native copy that lies beside the checkpoint instead of it: "NAME.gem" for NAME.gguf or the folder NAME.
+     * Where there is none, or one of other files (sizes and times tell), it is written first, as gem_pack would. */
+    bool packed_copy;
+    uint64_t reserved[6]; /* zero */
 } gem_model_options;
 
 /* Opens a checkpoint: a native file (gem_pack), a Hugging Face folder (config.json, *.safetensors or an index of

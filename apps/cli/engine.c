@@ -55,10 +55,14 @@ static const char *const cpus[] = {"c", "avx2", "avx512", "avx512bf16", NULL};
          .max = 1 << 30,                                                                                               \
          .value = "MIB",                                                                                               \
          .fallback_shown = "16",                                                                                       \
-         .help = "memory for per-layer embeddings, which else stay in the file"},
+         .help = "memory for per-layer embeddings, which else stay in the file"},                                      \
+        {.name = "packed-copy",                                                                                        \
+         .kind = GEM_CLI_FLAG,                                                                                         \
+         .offset = offsetof(struct gem_cli_engine_args, packed_copy),                                                  \
+         .help = "use the native copy beside MODEL, and write it first where there is none"},
 
-const struct gem_cli_option gem_cli_fast_options[6] = {ENGINE_OPTIONS("fast")};
-const struct gem_cli_option gem_cli_exact_options[6] = {ENGINE_OPTIONS("exact")};
+const struct gem_cli_option gem_cli_fast_options[7] = {ENGINE_OPTIONS("fast")};
+const struct gem_cli_option gem_cli_exact_options[7] = {ENGINE_OPTIONS("exact")};
 
 gem_precision gem_cli_precision(const char *name)
 {
@@ -78,6 +82,7 @@ int gem_cli_model_open(struct gem_cli_engine *e, const char *path, const struct 
         .cpu = args->cpu,
         .progress = gem_cli_progress,
         .ram = (uint64_t)args->ram << 20,
+        .packed_copy = args->packed_copy,
     };
     const double start = gem_cli_seconds();
     gem_error err;

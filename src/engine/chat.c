@@ -7,22 +7,21 @@
 
 /* ---- the template that the files carry -------------------------------------------------------------------------- */
 
-static gem_status compare_text(struct gem_model *m, const char *name, const void *data, size_t n, gem_error *err)
+static gem_status compare_file(struct gem_model *m, const char *name, const struct gem_map *map, gem_error *err)
 {
-    (void)name;
-    (void)err;
-    gem_chat_compare_template(&m->chat, data, n);
+    (void)name, (void)err;
+    gem_chat_compare_template(&m->chat, (const char *)map->data, (size_t)map->n_bytes);
     return GEM_OK;
 }
 
 /* "chat_template" of a JSON file: the text, or a list of named ones. */
-static gem_status compare_json(struct gem_model *m, const char *name, const void *data, size_t n, gem_error *err)
+static gem_status compare_json(struct gem_model *m, const char *name, const struct gem_map *map, gem_error *err)
 {
     enum { CEILING = 64 << 20 };
     yyjson_doc *doc = NULL;
     yyjson_val *v, *one;
     size_t i, max;
-    gem_status st = gem_json_parse(&doc, name, data, n, CEILING, err);
+    gem_status st = gem_json_parse(&doc, name, map->data, (size_t)map->n_bytes, CEILING, err);
 
     if (st) return st;
     v = yyjson_obj_get(yyjson_doc_get_root(doc), "chat_template");
@@ -44,8 +43,8 @@ gem_status gem_chat_from_folder(struct gem_model *m, gem_error *err)
 {
     static const struct {
         const char *name;
-        gem_status (*compare)(struct gem_model *m, const char *name, const void *data, size_t n, gem_error *err);
-    } files[] = {{"chat_template.jinja", compare_text},
+        gem_status (*compare)(struct gem_model *m, const char *name, const struct gem_map *map, gem_error *err);
+    } files[] = {{"chat_template.jinja", compare_file},
                  {"tokenizer_config.json", compare_json},
                  {"chat_template.json", compare_json}};
     gem_status st = GEM_OK;
@@ -56,7 +55,7 @@ gem_status gem_chat_from_folder(struct gem_model *m, gem_error *err)
         char *label;
 
         st = gem_model_companion(m, files[i].name, &map, &label, err);
-        if (!st && label) st = files[i].compare(m, label, map.data, (size_t)map.n_bytes, err);
+        if (!st && label) st = files[i].compare(m, label, &map, err);
         gem_map_close(&map);
         gem_free(label);
     }

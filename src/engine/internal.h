@@ -69,6 +69,11 @@ struct gem_session {
 gem_status gem_model_companion(const struct gem_model *m, const char *name, struct gem_map *map, char **label,
                                gem_error *err);
 
+/* Opens the files of a checkpoint; m->folder is set for those of a folder. Nothing is read from them yet. */
+gem_status gem_model_open_archive(struct gem_model *m, const char *path, gem_error *err);
+/* The native copy beside `path`, made first where there is none that is right; gem_free *copy. */
+gem_status gem_packed_copy(const char *path, const gem_model_options *o, char **copy, gem_error *err);
+
 /* config.json, generation_config.json and GGUF keys that say how to generate. */
 gem_status gem_recommend_from_folder(struct gem_model *m, gem_error *err);
 gem_status gem_recommend_from_gguf(struct gem_model *m, gem_error *err);

@@ -106,19 +106,9 @@ static gem_status read_tokenizer_json(struct gem_model *m, gem_error *err)
     return st;
 }
 
-static gem_status read_companions(struct gem_model *m, gem_error *err)
+/* Where the files of a folder are, of which one may be named. */
+static gem_status find_folder(struct gem_model *m, const char *path, gem_error *err)
 {
-    gem_status st;
-
-    if ((st = read_tokenizer_json(m, err))) return st;
-    if ((st = gem_chat_from_folder(m, err))) return st;
-    return gem_recommend_from_folder(m, err);
-}
-
-static gem_status open_folder(struct gem_model *m, const char *path, gem_error *err)
-{
-    gem_status st;
-
     if (gem_path_is_directory(path)) {
         m->folder = gem_strndup(path, strlen(path), err);
     } else { /* a safetensors file: its configuration lies beside it */
@@ -126,10 +116,7 @@ static gem_status open_folder(struct gem_model *m, const char *path, gem_error *
         m->folder =
             slash ? gem_strndup(path, slash == path ? 1 : (size_t)(slash - path), err) : gem_strndup(".", 1, err);
     }
-    if (!m->folder) return GEM_E_NOMEM;
-    if ((st = read_config(m, m->folder, err))) return st;
-    if ((st = gem_safetensors_open(&m->archive, path, err))) return st;
-    return read_companions(m, err);
+    return m->folder ? GEM_OK : GEM_E_NOMEM;
 }
 
 /* A GGUF file has no key for them: found by name (spec/tokenizer-and-chat.md 1.3). */
@@ -156,27 +143,40 @@ static gem_status read_gguf(struct gem_model *m, gem_error *err)
     return gem_recommend_from_gguf(m, err);
 }
 
-static gem_status open_native(struct gem_model *m, const char *path, gem_error *err)
+enum kind { NATIVE, FOLDER, GGUF };
+
+static enum kind kind_of(const char *path)
+{
+    if (gem_path_is_directory(path)) return FOLDER;
+    if (gem_native_is(path) || ends_with(path, ".gem")) return NATIVE;
+    return ends_with(path, ".safetensors") && !has_gguf_magic(path) ? FOLDER : GGUF; /* which says so when it is none */
+}
+
+gem_status gem_model_open_archive(struct gem_model *m, const char *path, gem_error *err)
 {
     gem_status st;
 
-    if ((st = gem_native_open(&m->archive, path, err))) return st;
-    if (m->archive.is_gguf) return read_gguf(m, err);
-    if ((st = read_config(m, path, err))) return st;
-    return read_companions(m, err);
+    if (!gem_path_exists(path)) return gem_fail(err, GEM_E_IO, 0, "%s: no such file or folder", path);
+    switch (kind_of(path)) {
+    case NATIVE: return gem_native_open(&m->archive, path, err);
+    case GGUF: return gem_gguf_open(&m->archive, path, err);
+    case FOLDER: break;
+    }
+    if ((st = find_folder(m, path, err))) return st;
+    if ((st = read_config(m, m->folder, err))) return st; /* before the weights: a folder of something else is named */
+    return gem_safetensors_open(&m->archive, path, err);
 }
 
 static gem_status open_files(struct gem_model *m, const char *path, gem_error *err)
 {
     gem_status st;
 
-    if (!gem_path_exists(path)) return gem_fail(err, GEM_E_IO, 0, "%s: no such file or folder", path);
-    if (!gem_path_is_directory(path) && (gem_native_is(path) || ends_with(path, ".gem")))
-        return open_native(m, path, err);
-    if (gem_path_is_directory(path) || (ends_with(path, ".safetensors") && !has_gguf_magic(path)))
-        return open_folder(m, path, err);
-    if ((st = gem_gguf_open(&m->archive, path, err))) return st; /* says so when it is no GGUF either */
-    return read_gguf(m, err);
+    if ((st = gem_model_open_archive(m, path, err))) return st;
+    if (m->archive.is_gguf) return read_gguf(m, err);
+    if (m->archive.is_native && (st = read_config(m, path, err))) return st;
+    if ((st = read_tokenizer_json(m, err))) return st;
+    if ((st = gem_chat_from_folder(m, err))) return st;
+    return gem_recommend_from_folder(m, err);
 }
 
 static gem_status check_vocabulary(const struct gem_model *m, gem_error *err)
@@ -298,14 +298,11 @@ static void release_metadata(const struct gem_model *m)
         if (m->archive.maps[i].fd) gem_map_release(m->archive.maps[i].data, m->archive.maps[i].n_bytes);
 }
 
-gem_status gem_model_open(gem_model **out, const char *path, const gem_model_options *options, gem_error *err)
+static gem_status open_model(gem_model **out, const char *path, const gem_model_options *o, gem_error *err)
 {
-    static const gem_model_options defaults;
-    const gem_model_options *o = options ? options : &defaults;
     gem_status st = GEM_E_NOMEM;
     struct gem_model *m;
 
-    *out = NULL;
     if (o->precision != GEM_PRECISION_FAST && o->precision != GEM_PRECISION_EXACT)
         return gem_fail(err, GEM_E_ARGUMENT, 0, "precision: %d is neither fast (0) nor exact (1)", (int)o->precision);
     if (!(m = gem_calloc(1, sizeof *m, "a model", err))) return st;
@@ -329,6 +326,20 @@ gem_status gem_model_open(gem_model **out, const char *path, const gem_model_opt
     return GEM_OK;
 fail:
     gem_model_close(m);
+    return st;
+}
+
+gem_status gem_model_open(gem_model **out, const char *path, const gem_model_options *options, gem_error *err)
+{
+    static const gem_model_options defaults;
+    const gem_model_options *o = options ? options : &defaults;
+    char *copy = NULL;
+    gem_status st = GEM_OK;
+
+    *out = NULL;
+    if (o->packed_copy) st = gem_packed_copy(path, o, &copy, err);
+    if (!st) st = open_model(out, copy ? copy : path, o, err);
+    gem_free(copy);
     return st;
 }
 

@@ -91,7 +91,7 @@ void gem_pack_panel(enum gem_type type, const uint8_t *rows, size_t row_bytes, s
     }
     for (size_t i = 0; i < k / t->block; i++) {
         for (uint32_t row = 0; row < n_rows; row++) {
-            uint8_t *group = dst + i * (t->block / l.group) * l.group_bytes;
+            uint8_t *group = dst + gem_panel_bytes(kind, i * t->block);
             gem_block_load(type, rows + row * row_bytes + i * t->bytes, &b);
             assert(b.group == l.group);
             for (uint32_t g = 0; g < b.n / b.group; g++, group += l.group_bytes) {

@@ -61,7 +61,7 @@ gem_status gem_stream_open(struct gem_stream *s, const struct gem_weights *weigh
     *s = (struct gem_stream){.w = weights, .n_units = h->n_layers + 2};
     s->ranges = gem_calloc(most, sizeof *s->ranges, "a list of weights", err);
     if (s->ranges) s->units = gem_calloc(s->n_units, sizeof *s->units, "a list of weights", err);
-    if (!products || !s->units) goto out;
+    if (!products || !s->ranges || !s->units) goto out;
     n = gem_weights_products(w, h, products);
     for (size_t i = 0; i < n; i++) {
         const uint32_t unit = unit_of(&products[i], w, h);

@@ -226,6 +226,45 @@ class Pack(Case):
         return self.dir / 'q8.gem'
 
 
+class Copies(Case):
+    WORDS = ['--raw', '--greedy', '-n', '6']
+
+    def answer(self, model, *options):
+        return self.good('run', '-q', *self.WORDS, *options, model, 'Once upon a time')
+
+    def test_copy_beside_the_model(self):
+        """Made once, used as long as the model's files are the same, made anew when they are not."""
+        for source, name in ((MIXED, 'model.gguf'), (E2B, 'model')):
+            model, copy = self.dir / name, self.dir / 'model.gem'
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, model)
+            want = self.answer(model)
+            self.assertFalse(copy.exists())
+            self.assertEqual(self.answer(model, '--packed-copy'), want)
+            first = copy.stat()
+            self.assertEqual(self.answer(f'{model}/' if source.is_dir() else model, '--packed-copy'), want)
+            self.assertEqual((copy.stat().st_ino, copy.stat().st_mtime_ns), (first.st_ino, first.st_mtime_ns))
+            self.assertEqual(self.answer(copy, '--packed-copy'), want)  # which is one already
+            os.utime(model / 'config.json' if source.is_dir() else model)
+            self.assertEqual(self.answer(model, '--packed-copy'), want)
+            self.assertNotEqual(copy.stat().st_mtime_ns, first.st_mtime_ns)
+            copy.write_bytes(copy.read_bytes()[:1000])  # half a file from elsewhere
+            self.assertEqual(self.answer(model, '--packed-copy'), want)
+            self.good('inspect', '--verify', copy)
+            copy.unlink()
+
+    def test_files_of_others_stay(self):
+        model, copy = self.dir / 'model.gguf', self.dir / 'model.gem'
+        shutil.copy(MIXED, model)
+        for content in (b'notes', None):
+            if content:
+                copy.write_bytes(content)
+            else:
+                self.good('pack', '-q', '-o', copy, MIXED_26B)  # by hand
+            before = copy.read_bytes()
+            self.bad(3, 'run', '--packed-copy', model, 'x', says=[copy, 'in the way'])
+            self.assertEqual(copy.read_bytes(), before)
+
+
 class Failures(Case):
     def test_usage(self):
         self.bad(2, 'pack', E2B, says='-o FILE')

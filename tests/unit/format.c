@@ -134,7 +134,8 @@ static void test_encode_of_next_to_nothing_is_zero(void) /* where 1 / scale is i
     static const enum gem_type types[] = {GEM_Q4_0, GEM_Q8_0};
 
     for (size_t t = 0; t < 2; t++)
-        for (float tiny = 1e-44f; tiny < 1e-37f; tiny *= 10) {
+        for (int e = -44; e < -37; e++) {
+            const float tiny = (float)pow(10, e);
             uint8_t block[34];
             float x[32] = {[3] = tiny, [4] = -tiny, [30] = tiny / 3}, y[32];
             CHECK(gem_encode_row(types[t], x, block, 32));

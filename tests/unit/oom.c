@@ -455,9 +455,9 @@ static void test_sound(void)
 int main(int argc, char **argv)
 {
     static const struct check_test tests[] = {
-        {"counting", test_counting}, {"leak", test_a_leak_is_seen}, {"json", test_json},
-        {"pool", test_pool},         {"arena", test_arena},         {"models", test_models},
-        {"sound", test_sound},       {"pack", test_pack},           {"packed", test_packed_models},
+        {"counting", test_counting}, {"leak", test_a_leak_is_seen},  {"json", test_json},
+        {"pool", test_pool},         {"arena", test_arena},          {"models", test_models},
+        {"pack", test_pack},         {"packed", test_packed_models}, {"sound", test_sound},
     };
 
     return check_main(tests, sizeof tests / sizeof *tests, argc, argv);
