@@ -147,8 +147,9 @@ static int open_chat(struct chat *chat)
         return GEM_CLI_EXIT_FILE;
     }
     code = gem_cli_sampling_make(&chat->sampling, chat->engine.model, "chat", &args->common, &args->sampling);
-    if (code || (code = gem_cli_talk_open(&chat->talk, &chat->engine, "chat", &args->talk, true))) return code;
-    chat->talk.sampling = &chat->sampling.sampling;
+    if (code) return code;
+    code = gem_cli_talk_open(&chat->talk, &chat->engine, &chat->sampling.sampling, "chat", &args->talk, true);
+    if (code) return code;
     chat->talk.max_tokens = args->max_tokens;
     if (args->load && (code = gem_cli_talk_load(&chat->talk, args->load))) return code;
     if (!(chat->line = gem_cli_line_open(gem_cli_slash_complete))) return gem_cli_out_of_memory();

@@ -21,6 +21,7 @@ extern const struct gem_cli_option gem_cli_talk_options[4];
 struct gem_cli_talk {
     struct gem_cli_engine *engine;
     gem_sampling *sampling; /* its seed moves on from answer to answer */
+    gem_logit_bias *bias;   /* the sampling's, and control tokens that have no place in an answer */
     size_t max_tokens;
     bool thinking;
     size_t thought_tokens; /* 0: no limit */
@@ -35,9 +36,9 @@ struct gem_cli_talk {
     size_t n_calls;                 /* of all answers: they are numbered */
 };
 
-/* Begins a conversation as the options say. */
-int gem_cli_talk_open(struct gem_cli_talk *talk, struct gem_cli_engine *engine, const char *command,
-                      const struct gem_cli_talk_args *args, bool interactive);
+/* Begins a conversation as the options say. Adds to the sampling's bias. */
+int gem_cli_talk_open(struct gem_cli_talk *talk, struct gem_cli_engine *engine, gem_sampling *sampling,
+                      const char *command, const struct gem_cli_talk_args *args, bool interactive);
 void gem_cli_talk_close(struct gem_cli_talk *talk);
 
 /* "off", "on" or a number of tokens. false: none of these. */

@@ -73,6 +73,9 @@ void gem_cli_signals_init(void);
 /* From here on an interrupt sets a flag, which work in progress notices; a second one ends the program. */
 void gem_cli_interrupts_catch(void);
 bool gem_cli_interrupted(void);
+/* Waits for standard input; false and EINTR after an interrupt, also one that came just before: a blocking read would
+ * not notice that one. */
+bool gem_cli_wait_for_input(void);
 /* 128 + the number of the signal that interrupted. */
 int gem_cli_interrupt_code(void);
 /* Forget the interrupt: it has ended what it was meant to end. */

@@ -402,8 +402,8 @@ static size_t push_decided(gem_chat_parser *p, const char *s, size_t n)
 
     if (n == 0) return 0;
     for (size_t at = 0; at < n && !p->status;) {
-        size_t len;
-        bool partial;
+        size_t len = 0;
+        bool partial = false;
         const int control = s[at] == '<' ? control_at(p, s + at, n - at, &len, &partial) : -1;
 
         if (s[at] != '<' || (control < 0 && !partial)) {

@@ -299,9 +299,9 @@ static void test_refusals(void)
 
 static void test_deep_json_is_refused(void)
 {
-    char json[1024] = "[", *p = json + 1;
+    char json[1024] = "";
 
-    p = memset(p, '[', 500);
+    memset(json, '[', 500);
     expect(json, NULL, (gem_chat_options){0}, NULL, "nested deeper than 64 at byte 64");
 }
 
@@ -315,6 +315,34 @@ static void test_many_definitions(void) /* each holds the next twice: doubling, 
                      i, i + 1, i + 1);
     sprintf(p, "\"d40\":{}},\"properties\":{\"a\":{\"$ref\":\"#/$defs/d0\"}}}}}]");
     expect("[" USER("x") "]", tools, (gem_chat_options){0}, NULL, "declarations of more than");
+}
+
+static void test_many_unions(void) /* the same with unions: what is read doubles, though nothing is written */
+{
+    char tools[8192], *p = tools;
+
+    p += sprintf(p, "[{\"function\":{\"name\":\"f\",\"parameters\":{\"type\":\"object\",\"$defs\":{");
+    for (int i = 0; i < 30; i++)
+        p +=
+            sprintf(p, "\"d%d\":{\"anyOf\":[{\"$ref\":\"#/$defs/d%d\"},{\"$ref\":\"#/$defs/d%d\"}]},", i, i + 1, i + 1);
+    sprintf(p, "\"d30\":{}},\"properties\":{\"a\":{\"$ref\":\"#/$defs/d0\"}}}}}]");
+    expect("[" USER("x") "]", tools, (gem_chat_options){0}, NULL, "more than 4096 schemas");
+}
+
+static void test_many_results(void) /* looking for each one's call from its place on would take hours */
+{
+    enum { N = 300000 };
+    static const char call[] = "[" CALL("", F("c", "{}")), result[] = "," RESULT("\"tool_call_id\":\"c\",", "1");
+    char *messages = malloc(sizeof call + N * sizeof result + 2), *p = messages;
+    gem_chat_prompt *prompt = NULL;
+
+    p = (char *)memcpy(p, call, sizeof call - 1) + sizeof call - 1;
+    for (int i = 0; i < N; i++) p = (char *)memcpy(p, result, sizeof result - 1) + sizeof result - 1;
+    *p++ = ']';
+    CHECK(!gem_chat_prompt_open(&prompt, NULL, GEM_CHAT_GEMMA4_SMALL, messages, (size_t)(p - messages), NULL, 0, NULL,
+                                NULL));
+    gem_chat_prompt_close(prompt);
+    free(messages);
 }
 
 static void test_gemma3(void)
@@ -461,6 +489,8 @@ int main(int argc, char **argv)
         {"refusals", test_refusals},
         {"deep_json_is_refused", test_deep_json_is_refused},
         {"many_definitions", test_many_definitions},
+        {"many_unions", test_many_unions},
+        {"many_results", test_many_results},
         {"gemma3", test_gemma3},
         {"templates", test_templates},
         {"outputs", test_outputs},
