@@ -84,8 +84,8 @@ bool gem_cli_wait_for_input(void)
         ready = !interrupt && pselect(STDIN_FILENO + 1, &input, NULL, NULL, NULL, &before) >= 0;
     } while (!ready && !interrupt && errno == EINTR); /* another signal, such as that of a window's new size */
     sigprocmask(SIG_SETMASK, &before, NULL);
-    if (!ready && interrupt) errno = EINTR;
-    return ready;
+    if (interrupt) errno = EINTR; /* perhaps only now: what was typed behind it stays for the next line */
+    return ready && !interrupt;
 }
 
 bool gem_cli_interrupted(void) { return interrupt != 0; }
