@@ -80,6 +80,11 @@ static int take_interrupt(bool *interrupted)
     return 0;
 }
 
+static void take_back(struct chat *chat)
+{
+    if (gem_cli_talk_undo(&chat->talk, false)) fputs("(the question is taken back)\n", stderr);
+}
+
 /* Answers, and goes on with the results of what was called, until nothing is. */
 static int answer(struct chat *chat)
 {
@@ -91,7 +96,9 @@ static int answer(struct chat *chat)
         chat->slash.seed = chat->sampling.sampling.seed;
         if ((code = gem_cli_talk_answer(&chat->talk, &calls))) return code;
         if (chat->args->stats) gem_cli_answer_stats(&chat->engine, &chat->talk.stats, chat->slash.seed);
-        if ((code = take_interrupt(&interrupted)) || interrupted || !calls) return code;
+        if ((code = take_interrupt(&interrupted))) return code;
+        if (interrupted && chat->talk.stats.n_generated == 0) take_back(chat);
+        if (interrupted || !calls) return 0;
         if ((code = gem_cli_tools_answer(&chat->talk, chat->line, calls))) return code;
     } while (!gem_cli_interrupted());
     return take_interrupt(&interrupted);
@@ -102,7 +109,7 @@ static int recover(struct chat *chat, int code)
 {
     if (!chat->interactive || (code != GEM_CLI_EXIT_LIMIT && code != GEM_CLI_EXIT_FILE)) return code;
     if (gem_cli_flush()) return code;
-    if (gem_cli_talk_undo(&chat->talk, false)) fputs("(the question is taken back)\n", stderr);
+    take_back(chat);
     return 0;
 }
 

@@ -222,9 +222,12 @@ int gem_cli_talk_answer(struct gem_cli_talk *talk, yyjson_mut_val **calls)
     }
     if (!(code = gem_cli_answer_run(&answer))) {
         talk->stats = answer.stats;
+        if (answer.stats.finish == GEM_FINISH_CANCELLED && answer.stats.n_generated == 0 && !talk->view.json)
+            goto close;
         talk->sampling->seed++; /* or every answer would be drawn with the same numbers */
         code = keep_answer(talk, answer.parser, calls);
     }
+close:
     gem_chat_parser_close(answer.parser);
 done:
     gem_chat_prompt_close(talk->prompt);

@@ -54,7 +54,7 @@ int gem_cli_talk_result(struct gem_cli_talk *talk, yyjson_mut_val *call, const c
 /* Messages to tokens: talk->sequence is the prompt. */
 int gem_cli_talk_render(struct gem_cli_talk *talk);
 /* Renders if that was not done, answers, and adds the answer to the messages. *calls: the calls of it, or NULL. After a
- * failure the messages are as before. */
+ * failure, and when it was interrupted before its first token, the messages are as before. */
 int gem_cli_talk_answer(struct gem_cli_talk *talk, yyjson_mut_val **calls);
 
 /* Takes the last message of the user, and all behind it, back. keep: leaves that one. false: there is none. */

@@ -494,7 +494,7 @@ gem_status gem_chat_parser_close_thought(gem_chat_parser *p, int32_t *tokens, si
         if (p->held.n > 0 && memcmp(p->held.s, label, p->held.n)) rest = newline;
         p->status = gem_tokenizer_encode(p->t, rest, strlen(rest), false, tokens, 7, &count, err);
         p->held.n = 0;
-    } else if (p->held.n == 0) {
+    } else if (p->held.n == 0 && !p->empty) { /* an empty thought is the label alone */
         p->status = gem_tokenizer_encode(p->t, newline, 1, false, tokens, 7, &count, err);
     }
     if (!p->status && count > 7) p->status = gem_fail(err, GEM_E_UNSUPPORTED, 0, "a newline of %zu tokens", count);

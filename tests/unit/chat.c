@@ -3,6 +3,8 @@
  * compared in chat_real.c. */
 #include "unit/chat_cases.h"
 
+#include "chat/values.h"
+
 /* ---- rendering -------------------------------------------------------------------------------------------------- */
 
 static void check_case(void *user, yyjson_val *c)
@@ -359,6 +361,16 @@ static void test_gemma3(void)
     expect("[{\"role\":\"user\",\"content\":[{\"type\":\"image\"}]}]", NULL, o, NULL, "text only");
 }
 
+static void test_lower_case(void) /* UnicodeData.txt */
+{
+    static const uint32_t pairs[][2] = {{'A', 'a'},         {'[', '['},       {0xc9, 0xe9},        {0xd7, 0xd7},
+                                        {0x100, 0x101},     {0x101, 0x101},   {0x178, 0xff},       {0x410, 0x430},
+                                        {0x1e9e, 0xdf},     {0x2126, 0x3c9},  {0x2160, 0x2170},    {0x10400, 0x10428},
+                                        {0x1e921, 0x1e943}, {0x65e5, 0x65e5}, {0x10ffff, 0x10ffff}};
+
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) CHECK_EQ(gem_chat_lower(pairs[i][0]), pairs[i][1]);
+}
+
 static void test_templates(void)
 {
     gem_chat_info info = {.format = GEM_CHAT_GEMMA4_SMALL};
@@ -492,6 +504,7 @@ int main(int argc, char **argv)
         {"many_unions", test_many_unions},
         {"many_results", test_many_results},
         {"gemma3", test_gemma3},
+        {"lower_case", test_lower_case},
         {"templates", test_templates},
         {"outputs", test_outputs},
         {"types_are_those_declared", test_types_are_those_declared},
