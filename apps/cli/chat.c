@@ -89,7 +89,7 @@ static void take_back(struct chat *chat)
 static int answer(struct chat *chat)
 {
     yyjson_mut_val *calls;
-    bool interrupted = false;
+    bool interrupted = false, end = false;
     int code;
 
     do {
@@ -99,8 +99,8 @@ static int answer(struct chat *chat)
         if ((code = take_interrupt(&interrupted))) return code;
         if (interrupted && chat->talk.stats.n_generated == 0) take_back(chat);
         if (interrupted || !calls) return 0;
-        if ((code = gem_cli_tools_answer(&chat->talk, chat->line, calls))) return code;
-    } while (!gem_cli_interrupted());
+        if ((code = gem_cli_tools_answer(&chat->talk, chat->line, calls, &end))) return code;
+    } while (!end && !gem_cli_interrupted());
     return take_interrupt(&interrupted);
 }
 

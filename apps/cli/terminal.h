@@ -59,6 +59,8 @@ void gem_cli_progress_end(void);
 /* Writes text that a model or a file made up. On a terminal its control characters, which could reprogram the
  * terminal, become U+FFFD; elsewhere it goes out byte for byte. */
 void gem_cli_put_text(const char *text, size_t n);
+/* The same on standard error, for what is no answer. */
+void gem_cli_put_remark(const char *text, size_t n);
 /* Writes a name from a file on one line: control characters become '?'. */
 void gem_cli_put_name(const char *name);
 /* Hands everything to the system. 0, or an exit code; the reason is said once (a closed pipe needs none). */
