@@ -121,7 +121,7 @@ int gem_cli_answer_run(struct gem_cli_answer *a)
     const size_t n_prompt = a->sequence->n;
     bool thinking;
     gem_error err;
-    gem_status status;
+    gem_status status = GEM_OK;
     int code;
 
     gem_cli_view_begin(a->view);

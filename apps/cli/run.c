@@ -104,9 +104,8 @@ static int answer_turn(struct run *r)
 {
     struct gem_cli_talk *talk = &r->talk;
     yyjson_mut_val *calls;
-    int code = gem_cli_talk_open(talk, &r->engine, "run", &r->args->talk, false);
+    int code = gem_cli_talk_open(talk, &r->engine, &r->sampling.sampling, "run", &r->args->talk, false);
 
-    talk->sampling = &r->sampling.sampling;
     talk->max_tokens = r->args->max_tokens;
     talk->view.json = r->args->json;
     if (code || (code = gem_cli_talk_say(talk, r->text.data, r->text.n, "the prompt"))) return code;
