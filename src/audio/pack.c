@@ -3,9 +3,9 @@
  * The fast tier: quantised matrices become panels; on machines that multiply bfloat16, most float ones are used as
  * bfloat16 (product.c), for which other float types are converted.
  *
- * Not so the attention's values and output and what is before and after the blocks, a tenth of the work: with them in
- * bfloat16 too, soft tokens of a random tower of twelve layers were off by 2.1e-2 (mean of eight sounds) instead of
- * 1.2e-2. Of all groups of matrices, these helped most; queries and keys did not help at all. */
+ * Not so the attention's values and output and what comes before the blocks, a tenth of the work: with them in bfloat16
+ * too, soft tokens of a random tower of twelve layers were off by 2.1e-2 (mean of eight sounds) instead of 1.3e-2. Of
+ * all groups of matrices these helped most; queries and keys did not help at all. */
 #include "audio/audio.h"
 
 #include "base/file.h"
@@ -97,7 +97,7 @@ static uint64_t plan_all(struct gem_audio_weights *w, const struct gem_kernels *
 
     for (size_t i = 0; i < WHOLE; i++) {
         items[n].l = whole[i];
-        if (whole[i]->w.data) plan(&items[n], kern, true);
+        if (whole[i]->w.data) plan(&items[n], kern, i == 0 || w->raw);
         n++;
     }
     for (uint32_t i = 0; i < w->n_layers; i++) {
