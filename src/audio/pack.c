@@ -120,8 +120,7 @@ gem_status gem_audio_pack(struct gem_audio_weights *w, const struct gem_kernels 
     const size_t n = WHOLE + (size_t)PER_LAYER * w->n_layers;
     struct packer p = {.kern = kern};
     struct item *items;
-    uint64_t total;
-    uint8_t *dst;
+    uint64_t total, at = 0;
     gem_status st = GEM_E_NOMEM;
 
     if (!(items = gem_calloc(n, sizeof *items, "a list of matrices", err))) return st;
@@ -130,10 +129,9 @@ gem_status gem_audio_pack(struct gem_audio_weights *w, const struct gem_kernels 
         if (items[i].l->w.cols > p.widest) p.widest = items[i].l->w.cols;
     if (!(p.row = gem_calloc(gem_pool_threads(pool) * p.widest, sizeof *p.row, "a row of weights", err))) goto out;
     if (total && !(w->packed = gem_alloc_aligned(total, "packed audio weights", err))) goto out;
-    dst = w->packed;
     for (size_t i = 0; i < n; i++) {
-        items[i].dst = dst;
-        dst += gem_align_up(items[i].n_units * items[i].unit_bytes);
+        items[i].dst = total ? w->packed + at : NULL;
+        at += gem_align_up(items[i].n_units * items[i].unit_bytes);
         pack(&p, pool, &items[i]);
     }
     w->packed_bytes = total;
