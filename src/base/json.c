@@ -29,8 +29,8 @@ static bool too_deep(const uint8_t *s, size_t n, size_t limit, size_t *where)
     return false;
 }
 
-gem_status gem_json_parse(yyjson_doc **doc, const char *name, const void *json, size_t n_bytes, size_t ceiling,
-                          gem_error *err)
+static gem_status parse(yyjson_doc **doc, const char *name, const void *json, size_t n_bytes, size_t ceiling,
+                        yyjson_read_flag flags, gem_error *err)
 {
     enum { MAX_DEPTH = 64 };
     yyjson_read_err e = {0};
@@ -43,10 +43,22 @@ gem_status gem_json_parse(yyjson_doc **doc, const char *name, const void *json, 
     if (n_bytes == 0) return gem_fail(err, GEM_E_FORMAT, 0, "%s: empty, not JSON", name);
     if (too_deep(json, n_bytes, MAX_DEPTH, &where))
         return gem_fail(err, GEM_E_FORMAT, where, "%s: JSON nested deeper than %d at byte %zu", name, MAX_DEPTH, where);
-    *doc = yyjson_read_opts((char *)(uintptr_t)json, n_bytes, YYJSON_READ_NOFLAG, NULL, &e);
+    *doc = yyjson_read_opts((char *)(uintptr_t)json, n_bytes, flags, NULL, &e);
     if (*doc) return GEM_OK;
     if (e.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION) return gem_fail_nomem(err, n_bytes, name);
     return gem_fail(err, GEM_E_FORMAT, e.pos, "%s: not JSON at byte %zu: %s", name, e.pos, e.msg);
+}
+
+gem_status gem_json_parse(yyjson_doc **doc, const char *name, const void *json, size_t n_bytes, size_t ceiling,
+                          gem_error *err)
+{
+    return parse(doc, name, json, n_bytes, ceiling, YYJSON_READ_NOFLAG, err);
+}
+
+gem_status gem_json_parse_raw(yyjson_doc **doc, const char *name, const void *json, size_t n_bytes, size_t ceiling,
+                              gem_error *err)
+{
+    return parse(doc, name, json, n_bytes, ceiling, YYJSON_READ_NUMBER_AS_RAW, err);
 }
 
 gem_status gem_json_load(yyjson_doc **doc, const char *path, size_t ceiling, gem_error *err)

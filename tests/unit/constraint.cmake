@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+# What tools/lab/judge_*.py drive.
+add_executable(constraint_stdin unit/constraint_stdin.c $<TARGET_OBJECTS:yyjson>)
+foreach(part base tensor files tokenizer generate)
+    target_sources(constraint_stdin PRIVATE $<TARGET_OBJECTS:gem_${part}>)
+endforeach()
+target_include_directories(constraint_stdin PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src
+    ${PROJECT_SOURCE_DIR}/tests)
+target_link_libraries(constraint_stdin PRIVATE gem_flags yyjson_headers Threads::Threads m)
