@@ -51,8 +51,9 @@ struct gem_local_mask {
     struct gem_token_set set;     /* tokens that end within the rule */
     struct gem_local_exit *exits; /* nodes of the tree after which the rule may be left or call another */
     uint32_t n_exits, cap_exits;
-    uint32_t most;              /* largest `least` of the rule after any token of the set */
-    uint32_t plain, plain_most; /* characters of plain text that are all taken; UINT32_MAX: not that simple */
+    uint32_t most; /* largest `least` of the rule after any token of the set */
+    /* Characters of plain text that are all taken (UINT32_MAX: not that simple), and `least` after any of them. */
+    uint32_t plain, plain_most, plain_least;
 };
 
 struct gem_frame {

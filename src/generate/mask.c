@@ -214,6 +214,7 @@ static void measure_plain(struct local_walk *w, uint32_t state)
     struct gem_local_mask *m = w->mask;
 
     m->plain = m->plain_most = 0;
+    m->plain_least = UINT32_MAX;
     while (m->plain < enough) {
         struct level next = {.n = 0};
         spread_plain(s, &now, &next);
@@ -226,6 +227,7 @@ static void measure_plain(struct local_walk *w, uint32_t state)
             const uint32_t least = s->states[next.states[i]].least;
             if (leaves(w, next.states[i])) m->plain = UINT32_MAX;
             if (least > m->plain_most) m->plain_most = least;
+            if (least < m->plain_least) m->plain_least = least;
         }
         if (m->plain == UINT32_MAX) return;
         m->plain++;
@@ -250,7 +252,7 @@ static void find_local(struct local_walk *w, const struct gem_local_mask *known,
     w->tree = simple ? &trie->not_plain : &trie->all;
     if (simple && known->plain_most <= w->limit) {
         if (known->plain > 0) add_words(w->bits, trie->plain[known->plain], trie->n_words);
-    } else if (simple) {
+    } else if (simple && known->plain_least <= w->limit) { /* some of them */
         w->tree = &trie->all;
     }
     walk_local(w, state);
@@ -376,8 +378,12 @@ static uint32_t add_thread_mask(struct gem_constraint *c, struct gem_thread t, u
     if (most <= limit) {
         add_set(&m->set, bits, c->trie->n_words);
     } else if (below <= limit) {
-        struct local_walk w = {.c = c, .bits = bits, .limit = limit - below, .bottom = t.frame == 0};
-        find_local(&w, m, t.state);
+        /* Measured again, for `m` may be of a state that is only alike: with other counts, so another `least`. */
+        struct gem_local_mask plain = {.n_exits = 0};
+        struct local_walk w = {.c = c, .bits = bits, .mask = &plain, .limit = limit - below, .bottom = t.frame == 0};
+        measure_plain(&w, t.state);
+        w.mask = NULL;
+        find_local(&w, &plain, t.state);
     }
     tree = m->plain != UINT32_MAX ? &c->trie->not_plain : &c->trie->all;
     for (uint32_t i = 0; i < m->n_exits && !c->status; i++) {

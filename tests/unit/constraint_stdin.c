@@ -131,7 +131,7 @@ static gem_status generate(struct gem_matcher *m, yyjson_val *request, struct an
 
 static gem_status do_generate(struct gem_constraint *c, yyjson_val *request, yyjson_mut_doc *out, gem_error *err)
 {
-    yyjson_mut_val *root = yyjson_mut_doc_get_root(out), *list = yyjson_mut_arr(out);
+    yyjson_mut_val *root = yyjson_mut_doc_get_root(out), *list = yyjson_mut_arr(out), *ids = yyjson_mut_arr(out);
     const struct gem_trie *trie = c->trie;
     struct answer a = {.cap = yyjson_get_uint(yyjson_obj_get(request, "budget"))};
     struct gem_matcher *m;
@@ -156,6 +156,8 @@ static gem_status do_generate(struct gem_constraint *c, yyjson_val *request, yyj
     }
     yyjson_mut_obj_add_strncpy(out, root, "text", text, n_text);
     yyjson_mut_obj_add_uint(out, root, "tokens", a.n);
+    for (size_t i = 0; i < a.n; i++) yyjson_mut_arr_add_int(out, ids, a.tokens[i]);
+    yyjson_mut_obj_add_val(out, root, "ids", ids);
     yyjson_mut_obj_add_uint(out, root, "forced", a.n_forced);
     for (size_t i = 0; i < a.n_masks; i++) yyjson_mut_arr_add_real(out, list, a.mask_us[i]);
     yyjson_mut_obj_add_val(out, root, "mask_us", list);
@@ -186,37 +188,27 @@ static gem_status do_accepts(struct gem_constraint *c, yyjson_val *request, yyjs
     return st;
 }
 
-/* A mask as ids; where most tokens are in it, with "not" and those that are not. */
-static yyjson_mut_val *mask_value(yyjson_mut_doc *out, const struct gem_matcher *m)
-{
-    yyjson_mut_val *list = yyjson_mut_arr(out);
-    const uint32_t n_vocab = m->constraint->trie->n_vocab;
-    const bool negated = m->n_allowed > n_vocab / 2;
-
-    if (negated) yyjson_mut_arr_add_str(out, list, "not");
-    for (uint32_t id = 0; id < n_vocab; id++)
-        if ((m->bits[id / 64] >> id % 64 & 1) != negated) yyjson_mut_arr_add_uint(out, list, id);
-    return list;
-}
-
-static gem_status do_masks(struct gem_constraint *c, yyjson_val *request, yyjson_mut_doc *out, gem_error *err)
+/* Masks on the way along tokens, as hexadecimal digits of their 64-bit words, and whether the text may end there. */
+static gem_status do_walk(struct gem_constraint *c, yyjson_val *request, yyjson_mut_doc *out, gem_error *err)
 {
     yyjson_mut_val *list = yyjson_mut_arr(out), *done = yyjson_mut_arr(out);
-    yyjson_val *texts = yyjson_obj_get(request, "texts"), *text;
-    yyjson_arr_iter it = yyjson_arr_iter_with(texts);
+    yyjson_val *ids = yyjson_obj_get(request, "ids");
+    const uint32_t n_words = c->trie->n_words;
+    char *hex = malloc((size_t)n_words * 16 + 1);
     struct gem_matcher *m;
     gem_status st;
 
     if ((st = gem_matcher_begin(&m, c, err))) return st;
-    while (!st && (text = yyjson_arr_iter_next(&it))) {
-        bool ok;
-        gem_matcher_reset(m);
-        st = gem_matcher_take_bytes(m, yyjson_get_str(text), yyjson_get_len(text), &ok, err);
-        if (!st && ok) st = gem_matcher_find_mask(m, SIZE_MAX, err);
-        yyjson_mut_arr_append(list, ok ? mask_value(out, m) : yyjson_mut_null(out));
-        yyjson_mut_arr_add_bool(out, done, ok && gem_matcher_done(m));
+    for (size_t i = 0; i <= yyjson_arr_size(ids) && !st; i++) {
+        if (i > 0) st = gem_matcher_take(m, (int32_t)yyjson_get_int(yyjson_arr_get(ids, i - 1)), err);
+        if (!st) st = gem_matcher_find_mask(m, SIZE_MAX, err);
+        for (uint32_t k = 0; k < n_words; k++)
+            snprintf(hex + (size_t)k * 16, 17, "%016llx", (unsigned long long)m->bits[k]);
+        yyjson_mut_arr_add_strcpy(out, list, hex);
+        yyjson_mut_arr_add_bool(out, done, gem_matcher_done(m));
     }
     gem_matcher_end(m);
+    free(hex);
     yyjson_mut_obj_add_val(out, yyjson_mut_doc_get_root(out), "masks", list);
     yyjson_mut_obj_add_val(out, yyjson_mut_doc_get_root(out), "done", done);
     return st;
@@ -236,8 +228,8 @@ static gem_status serve(yyjson_val *request, yyjson_mut_doc *out, const struct g
         st = do_generate(c, request, out, err);
     else if (what && !strcmp(what, "accepts"))
         st = do_accepts(c, request, out, err);
-    else if (what && !strcmp(what, "masks"))
-        st = do_masks(c, request, out, err);
+    else if (what && !strcmp(what, "walk"))
+        st = do_walk(c, request, out, err);
     yyjson_mut_obj_add_uint(out, yyjson_mut_doc_get_root(out), "states", c->states.n_states);
     yyjson_mut_obj_add_uint(out, yyjson_mut_doc_get_root(out), "configs", c->n_configs);
     gem_constraint_close_parts(c);
