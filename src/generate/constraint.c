@@ -34,6 +34,7 @@ gem_status gem_constraint_open(struct gem_constraint **out, const struct gem_gra
     *out = NULL;
     if (!c) return st;
     c->trie = trie;
+    c->mask_words = trie->n_words;
     c->root = g->root;
     c->err = err;
     pthread_mutex_init(&c->mutex, NULL);
@@ -102,7 +103,7 @@ gem_status gem_matcher_begin(struct gem_matcher **out, struct gem_constraint *c,
 
     *out = NULL;
     if (!m) return GEM_E_NOMEM;
-    m->bits = gem_calloc(c->trie->n_words, sizeof *m->bits, "a matcher", err);
+    m->bits = gem_calloc(c->mask_words, sizeof *m->bits, "a matcher", err);
     if (!m->bits) {
         gem_free(m);
         return GEM_E_NOMEM;
@@ -193,7 +194,7 @@ gem_status gem_matcher_take(struct gem_matcher *m, int32_t token, gem_error *err
     return gem_fail(err, GEM_E_ARGUMENT, 0, "token %d is not allowed here by the constraint", (int)token);
 }
 
-bool gem_matcher_done(struct gem_matcher *m)
+bool gem_matcher_done(const struct gem_matcher *m)
 {
     bool done;
 
@@ -203,7 +204,7 @@ bool gem_matcher_done(struct gem_matcher *m)
     return done;
 }
 
-bool gem_matcher_finished(struct gem_matcher *m)
+bool gem_matcher_finished(const struct gem_matcher *m)
 {
     bool finished;
 
@@ -213,7 +214,7 @@ bool gem_matcher_finished(struct gem_matcher *m)
     return finished;
 }
 
-uint32_t gem_matcher_least(struct gem_matcher *m)
+uint32_t gem_matcher_find_least(const struct gem_matcher *m)
 {
     uint32_t least;
 

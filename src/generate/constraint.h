@@ -73,14 +73,12 @@ struct gem_config {
     struct gem_token_set mask;
 };
 
-typedef struct gem_constraint gem_constraint;
-typedef struct gem_matcher gem_matcher;
-
 struct gem_constraint {
     const struct gem_trie *trie;
     struct gem_automaton automaton;
     struct gem_states states;
     uint32_t root;
+    uint32_t mask_words; /* of a matcher's bits: the trie's, or more where the model has more tokens */
     pthread_mutex_t mutex;
     struct gem_matcher *matchers; /* all that are open */
 
@@ -113,7 +111,7 @@ struct gem_matcher {
     struct gem_constraint *constraint;
     struct gem_matcher *next_open, *previous_open;
     uint32_t config;
-    uint64_t *bits; /* [trie->n_words] the newest mask */
+    uint64_t *bits; /* [mask_words] the newest mask */
     uint32_t n_allowed;
     struct gem_config saved; /* while everything is flushed */
 };
@@ -135,9 +133,9 @@ gem_status gem_matcher_take_bytes(struct gem_matcher *m, const void *s, size_t n
  * a longer piece might replace. */
 gem_status gem_matcher_find_forced(struct gem_matcher *m, size_t budget, int32_t *tokens, size_t cap, size_t *n,
                                    gem_error *err);
-bool gem_matcher_done(struct gem_matcher *m);     /* the text may end here */
-bool gem_matcher_finished(struct gem_matcher *m); /* and nothing can follow */
-uint32_t gem_matcher_least(struct gem_matcher *m);
+bool gem_matcher_done(const struct gem_matcher *m);     /* the text may end here */
+bool gem_matcher_finished(const struct gem_matcher *m); /* and nothing can follow */
+uint32_t gem_matcher_find_least(const struct gem_matcher *m);
 
 /* ---- between the files of the constraint ---------------------------------------------------------------- */
 

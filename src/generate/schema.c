@@ -626,6 +626,11 @@ static void build(struct gem_schema *s, const struct gem_schema_memo *memo)
     k->n = memo->n;
     if (k->n > 0) memcpy(k->c, s->seen + memo->first, k->n * sizeof *k->c);
     gem_schema_gather(s, k, &f);
+    if (s->tool && s->n_built == 1) { /* a tool's parameters as a whole */
+        f.types &= GEM_TYPE_OBJECT;
+        if (find_union(k, &at, &one))
+            gem_schema_fail(s, GEM_E_UNSUPPORTED, k->c[at].v, one ? "oneOf" : "anyOf", "of all parameters");
+    }
     if (!s->g->status && (list = find_union(k, &at, &one)))
         x = split(s, k, list, at, one);
     else if (!s->g->status)

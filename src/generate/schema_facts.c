@@ -506,7 +506,7 @@ static void gather_object(struct gem_schema *s, yyjson_val *v, struct gem_facts 
     if (yyjson_is_arr(required))
         yyjson_arr_foreach(required, i, n, name) if (!yyjson_is_str(name))
             gem_schema_fail(s, GEM_E_FORMAT, v, "required", "not a list of names");
-    f->has_properties |= yyjson_obj_size(properties) > 0 || yyjson_arr_size(required) > 0;
+    f->has_properties |= properties || yyjson_arr_size(required) > 0;
     f->open |= more && !yyjson_is_false(more);
     f->closed |= yyjson_is_false(rest);
     if (rest && !yyjson_is_bool(rest))

@@ -142,7 +142,7 @@ static gem_status do_generate(struct gem_constraint *c, yyjson_val *request, yyj
     a.tokens = calloc(a.cap + 1, sizeof *a.tokens);
     a.mask_us = calloc(a.cap + 1, sizeof *a.mask_us);
     if ((st = gem_matcher_begin(&m, c, err))) return st;
-    yyjson_mut_obj_add_uint(out, root, "least", gem_matcher_least(m));
+    yyjson_mut_obj_add_uint(out, root, "least", gem_matcher_find_least(m));
     st = generate(m, request, &a, err);
     cap_text = a.n * 256 + 1;
     text = malloc(cap_text);
