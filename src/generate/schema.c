@@ -149,9 +149,9 @@ static uint32_t constants(struct gem_schema *s, const struct gem_conjunction *k,
     yyjson_val *v;
 
     if (f->values[0]) {
-        if (gem_schema_value_fits(s, k, f, f->values[0], true)) x = constant(s, f->values[0]);
+        if (gem_schema_value_fits(s, k, f, f->values[0], NULL, true)) x = constant(s, f->values[0]);
     } else {
-        yyjson_arr_foreach(f->values[1], i, n, v) if (gem_schema_value_fits(s, k, f, v, true))
+        yyjson_arr_foreach(f->values[1], i, n, v) if (gem_schema_value_fits(s, k, f, v, f->values[1], true))
             gem_expr_push(s->g, &kids, constant(s, v));
         if (!s->g->status) x = gem_expr_alt(s->g, kids.x, kids.n);
         gem_free(kids.x);
@@ -545,7 +545,7 @@ static uint32_t split(struct gem_schema *s, const struct gem_conjunction *k, yyj
         branches[i] = *k;
         branches[i].c[at].any_done |= !one;
         branches[i].c[at].one_done |= one;
-        gem_conjunction_add(s, &branches[i], yyjson_arr_get(list, i));
+        gem_conjunction_add(s, &branches[i], yyjson_arr_get(list, i), k->c[at].v);
     }
     if (one) check_overlap(s, k->c[at].v, branches, n);
     for (size_t i = 0; i < n && !s->g->status; i++) gem_expr_push(s->g, &kids, gem_schema_value(s, &branches[i]));
@@ -662,7 +662,7 @@ static uint32_t finish(struct gem_schema *s, yyjson_val *v)
     uint32_t x = GEM_NEVER;
 
     if (!k) s->g->status = GEM_E_NOMEM;
-    if (k && v) gem_conjunction_add(s, k, v);
+    if (k && v) gem_conjunction_add(s, k, v, NULL);
     if (k) x = gem_schema_value(s, k);
     gem_schema_build(s);
     if (!s->g->status && k && (k->never || (s->n_memos > 0 && s->g->rules[s->memos[0].rule].expr == GEM_NEVER)))

@@ -367,12 +367,12 @@ static void add(struct gem_schema *s, struct gem_conjunction *k, yyjson_val *v, 
             return;
         }
     for (i = 0; i < k->n; i++)
-        if (k->c[i].v == v && !k->c[i].any_done && !k->c[i].one_done) return;
+        if (k->c[i].v == v) return;
     if (k->n == GEM_SCHEMA_MAX_TOGETHER || depth + 1 >= GEM_SCHEMA_MAX_TOGETHER) {
         gem_schema_fail(s, GEM_E_LIMIT, v, "allOf", "too many schemas for one value");
         return;
     }
-    k->c[k->n++] = (struct gem_conjunct){.v = v};
+    k->c[k->n++] = (struct gem_conjunct){.v = v, .by = depth > 0 ? path[depth - 1] : NULL};
     path[depth] = v;
     if ((ref = yyjson_obj_get(v, "$ref")) && (ref = resolve(s, v, ref))) add(s, k, ref, path, depth + 1);
     if (!(all = yyjson_obj_get(v, "allOf"))) return;
@@ -380,11 +380,23 @@ static void add(struct gem_schema *s, struct gem_conjunction *k, yyjson_val *v, 
     if (yyjson_is_arr(all)) yyjson_arr_foreach(all, i, n, part) add(s, k, part, path, depth + 1);
 }
 
-void gem_conjunction_add(struct gem_schema *s, struct gem_conjunction *k, yyjson_val *v)
+void gem_conjunction_add(struct gem_schema *s, struct gem_conjunction *k, yyjson_val *v, yyjson_val *by)
 {
     yyjson_val *path[GEM_SCHEMA_MAX_TOGETHER];
+    size_t depth = 0;
 
-    add(s, k, v, path, 0);
+    while (by && depth + 1 < GEM_SCHEMA_MAX_TOGETHER) { /* all that led to v without a step into the value */
+        size_t i = 0;
+        path[depth++] = by;
+        while (i < k->n && k->c[i].v != by) i++;
+        by = i < k->n ? k->c[i].by : NULL;
+    }
+    for (size_t i = 0; i < depth / 2; i++) { /* the newest last */
+        yyjson_val *swap = path[i];
+        path[i] = path[depth - 1 - i];
+        path[depth - 1 - i] = swap;
+    }
+    add(s, k, v, path, depth);
     if (k->n > 1) qsort(k->c, k->n, sizeof *k->c, compare_conjuncts);
 }
 
@@ -564,7 +576,7 @@ void gem_schema_property(struct gem_schema *s, const struct gem_conjunction *k, 
     for (size_t i = 0; i < k->n; i++) {
         yyjson_val *v = k->c[i].v, *own = yyjson_obj_getn(yyjson_obj_get(v, "properties"), name, n);
         if (!own) own = yyjson_obj_get(v, "additionalProperties");
-        if (own) gem_conjunction_add(s, out, own);
+        if (own) gem_conjunction_add(s, out, own, NULL);
     }
 }
 
@@ -573,7 +585,7 @@ void gem_schema_additional(struct gem_schema *s, const struct gem_conjunction *k
     *out = (struct gem_conjunction){.n = 0};
     for (size_t i = 0; i < k->n; i++) {
         yyjson_val *own = yyjson_obj_get(k->c[i].v, "additionalProperties");
-        if (own) gem_conjunction_add(s, out, own);
+        if (own) gem_conjunction_add(s, out, own, NULL);
     }
 }
 
@@ -583,7 +595,7 @@ void gem_schema_item(struct gem_schema *s, const struct gem_conjunction *k, size
     for (size_t c = 0; c < k->n; c++) {
         yyjson_val *v = k->c[c].v, *prefix = yyjson_obj_get(v, "prefixItems");
         yyjson_val *own = i < yyjson_arr_size(prefix) ? yyjson_arr_get(prefix, i) : yyjson_obj_get(v, "items");
-        if (own) gem_conjunction_add(s, out, own);
+        if (own) gem_conjunction_add(s, out, own, NULL);
     }
 }
 
@@ -611,11 +623,12 @@ static bool number_fits(const struct gem_facts *f, yyjson_val *v)
     return true;
 }
 
-static bool value_is_among(const struct gem_conjunction *k, yyjson_val *v)
+/* from: a list that v is of, which need not be searched. */
+static bool value_is_among(const struct gem_conjunction *k, yyjson_val *v, yyjson_val *from)
 {
     for (size_t i = 0; i < k->n; i++) {
         yyjson_val *constant = yyjson_obj_get(k->c[i].v, "const"), *list = yyjson_obj_get(k->c[i].v, "enum"), *one;
-        bool found = !yyjson_is_arr(list);
+        bool found = !yyjson_is_arr(list) || list == from;
         size_t at, n;
         if (constant && !gem_json_equal(constant, v)) return false;
         if (!found) yyjson_arr_foreach(list, at, n, one) found |= gem_json_equal(one, v);
@@ -625,11 +638,11 @@ static bool value_is_among(const struct gem_conjunction *k, yyjson_val *v)
 }
 
 bool gem_schema_value_fits(struct gem_schema *s, const struct gem_conjunction *k, const struct gem_facts *f,
-                           yyjson_val *v, bool sure)
+                           yyjson_val *v, yyjson_val *from, bool sure)
 {
     const unsigned type = gem_json_type(v);
 
-    if (!(type & f->types) || !value_is_among(k, v)) return false;
+    if (!(type & f->types) || !value_is_among(k, v, from)) return false;
     if ((type & (GEM_TYPE_INTEGER | GEM_TYPE_NUMBER)) && !number_fits(f, v)) return false;
     if (type == GEM_TYPE_STRING) {
         if (gem_json_chars(v) < f->least_length || gem_json_chars(v) > f->most_length) return false;
@@ -657,9 +670,9 @@ static bool values_apart(struct gem_schema *s, const struct gem_conjunction *a, 
     size_t i, n;
 
     (void)a;
-    if (fa->values[0]) return !gem_schema_value_fits(s, b, fb, fa->values[0], false);
+    if (fa->values[0]) return !gem_schema_value_fits(s, b, fb, fa->values[0], NULL, false);
     if (!list) return false;
-    yyjson_arr_foreach(list, i, n, v) if (gem_schema_value_fits(s, b, fb, v, false)) return false;
+    yyjson_arr_foreach(list, i, n, v) if (gem_schema_value_fits(s, b, fb, v, NULL, false)) return false;
     return true;
 }
 

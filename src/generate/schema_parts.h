@@ -23,7 +23,8 @@ enum {
 
 /* A schema of a conjunction, and which of its unions were split already. */
 struct gem_conjunct {
-    yyjson_val *v; /* an object */
+    yyjson_val *v;  /* an object */
+    yyjson_val *by; /* the schema of the same value that refers to it, or NULL */
     bool any_done, one_done;
 };
 
@@ -75,7 +76,8 @@ void gem_schema_fail(struct gem_schema *s, gem_status code, const yyjson_val *v,
 /* Remembers why a part cannot be satisfied. Returns GEM_NEVER. */
 uint32_t gem_schema_never(struct gem_schema *s, yyjson_val *v, const char *why);
 
-void gem_conjunction_add(struct gem_schema *s, struct gem_conjunction *k, yyjson_val *v);
+/* by: the conjunct that v is a branch of, or NULL. */
+void gem_conjunction_add(struct gem_schema *s, struct gem_conjunction *k, yyjson_val *v, yyjson_val *by);
 /* Fails on unknown and unsupported keywords. */
 void gem_schema_gather(struct gem_schema *s, const struct gem_conjunction *k, struct gem_facts *f);
 /* Surely no value satisfies both. */
@@ -95,8 +97,9 @@ void gem_schema_build(struct gem_schema *s);
 bool gem_json_equal(yyjson_val *a, yyjson_val *b);
 unsigned gem_json_type(yyjson_val *v);
 size_t gem_json_chars(yyjson_val *string); /* code points */
-/* Whether a value may satisfy the conjunction; with `sure`, fails where that is not decided here. */
+/* Whether a value may satisfy the conjunction; with `sure`, fails where that is not decided here.
+ * from: the enum that it comes from, or NULL. */
 bool gem_schema_value_fits(struct gem_schema *s, const struct gem_conjunction *k, const struct gem_facts *f,
-                           yyjson_val *v, bool sure);
+                           yyjson_val *v, yyjson_val *from, bool sure);
 
 #endif

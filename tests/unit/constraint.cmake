@@ -7,3 +7,4 @@ endforeach()
 target_include_directories(constraint_stdin PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src
     ${PROJECT_SOURCE_DIR}/tests)
 target_link_libraries(constraint_stdin PRIVATE gem_flags yyjson_headers Threads::Threads m)
+gem_test(constraint SOURCES unit/constraint.c PARTS base tensor files tokenizer generate LABELS threads)
