@@ -569,6 +569,32 @@ void gem_schema_gather(struct gem_schema *s, const struct gem_conjunction *k, st
 
 /* ---- parts ------------------------------------------------------------------------------------------- */
 
+/* Whether `of` brought the conjunct along, or is it. */
+static bool comes_from(const struct gem_conjunction *k, const struct gem_conjunct *c, const yyjson_val *of)
+{
+    for (size_t steps = 0; steps <= k->n; steps++) {
+        size_t i = 0;
+        if (c->v == of) return true;
+        while (i < k->n && k->c[i].v != c->by) i++;
+        if (i == k->n) return false;
+        c = &k->c[i];
+    }
+    return false;
+}
+
+/* unevaluatedProperties of v sees what v and the schemas that it refers to name, and nothing beside them. */
+static bool is_evaluated(const struct gem_conjunction *k, const yyjson_val *v, const char *name, size_t n)
+{
+    for (size_t i = 0; i < k->n; i++) {
+        yyjson_val *other = k->c[i].v;
+        if ((yyjson_obj_getn(yyjson_obj_get(other, "properties"), name, n) ||
+             yyjson_obj_get(other, "additionalProperties")) &&
+            comes_from(k, &k->c[i], v))
+            return true;
+    }
+    return false;
+}
+
 void gem_schema_property(struct gem_schema *s, const struct gem_conjunction *k, const char *name, size_t n,
                          struct gem_conjunction *out)
 {
@@ -577,6 +603,8 @@ void gem_schema_property(struct gem_schema *s, const struct gem_conjunction *k, 
         yyjson_val *v = k->c[i].v, *own = yyjson_obj_getn(yyjson_obj_get(v, "properties"), name, n);
         if (!own) own = yyjson_obj_get(v, "additionalProperties");
         if (own) gem_conjunction_add(s, out, own, NULL);
+        if (yyjson_is_false(yyjson_obj_get(v, "unevaluatedProperties")) && !is_evaluated(k, v, name, n))
+            out->never = true;
     }
 }
 
