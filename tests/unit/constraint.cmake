@@ -8,3 +8,4 @@ target_include_directories(constraint_stdin PRIVATE ${PROJECT_SOURCE_DIR}/includ
     ${PROJECT_SOURCE_DIR}/tests)
 target_link_libraries(constraint_stdin PRIVATE gem_flags yyjson_headers Threads::Threads m)
 gem_test(constraint SOURCES unit/constraint.c PARTS base tensor files tokenizer generate LABELS threads)
+gem_test(generate SOURCES unit/generate.c PARTS ${GEM_PARTS})
