@@ -145,6 +145,7 @@ gem_status gem_answer_with_tools(struct gem_grammar *g, const struct gem_tokeniz
     if ((unsigned)o->choice > GEM_TOOL_NONE)
         return gem_grammar_fail(g, GEM_E_ARGUMENT, 0, "choice: not a gem_tool_choice");
     g->root = gem_rule_new(g, "root", 4, false);
+    if (g->status) return g->status;
     if ((g->status = gem_json_parse_raw(&doc, "tools", json, n, GEM_SCHEMA_MAX_BYTES, g->err))) return g->status;
     tools = yyjson_doc_get_root(doc);
     if (!yyjson_is_arr(tools)) gem_grammar_fail(g, GEM_E_FORMAT, 0, "tools: not a list");

@@ -835,6 +835,12 @@ static uint32_t pair_node(struct product *p, uint32_t q0, uint32_t q1)
     return pair->node;
 }
 
+static void report_sides(struct product *p)
+{
+    for (int k = 0; k < 2; k++)
+        if (p->s[k]->status) gem_grammar_fail(p->b->g, p->s[k]->status, 0, "%s", p->s[k]->error.message);
+}
+
 /* The edges of a pair, one for each run of bytes that lead to the same one. */
 static void expand_pair(struct product *p, uint32_t i)
 {
@@ -853,8 +859,7 @@ static void expand_pair(struct product *p, uint32_t i)
             byte_edge(p->b, pair.node, pair_node(p, next[0], next[1]), (uint8_t)begin, (uint8_t)(end - 1));
         begin = end;
     }
-    for (int k = 0; k < 2; k++)
-        if (p->s[k]->status) gem_grammar_fail(p->b->g, p->s[k]->status, 0, "%s", p->s[k]->error.message);
+    report_sides(p);
 }
 
 static void emit_both(struct builder *b, const struct gem_expr *e, uint32_t from, uint32_t to)
@@ -871,6 +876,7 @@ static void emit_both(struct builder *b, const struct gem_expr *e, uint32_t from
     }
     {
         const uint32_t q0 = gem_states_start(&s[0], 0), q1 = gem_states_start(&s[1], 0);
+        report_sides(&p);
         if (q0 && q1) empty_edge(b, from, pair_node(&p, q0, q1));
     }
     for (uint32_t i = 0; i < p.n_pairs && !b->g->status; i++) expand_pair(&p, i);

@@ -681,6 +681,7 @@ gem_status gem_schema_parse(struct gem_grammar *g, const struct gem_schema_optio
 
     if (g->status) return g->status;
     g->root = gem_rule_new(g, "root", 4, false);
+    if (g->status) return g->status;
     if ((g->status = gem_json_parse_raw(&doc, "schema", json, n, GEM_SCHEMA_MAX_BYTES, g->err))) return g->status;
     begin(&s, g, "schema", yyjson_doc_get_root(doc));
     gem_rule_set(g, g->root, finish(&s, s.root));
