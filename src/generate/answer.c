@@ -76,12 +76,13 @@ static uint32_t call_of(struct gem_grammar *g, const struct gem_tokenizer *t, yy
     yyjson_val *name = yyjson_obj_get(function, "name"), *parameters = yyjson_obj_get(function, "parameters");
     struct gem_schema_tool spelling = {.quote = 0};
     uint32_t begin, arguments;
+    const char *text = yyjson_get_str(name);
     char where[64];
 
-    snprintf(where, sizeof where, "tool %.*s", (int)yyjson_get_len(name), yyjson_get_str(name));
+    snprintf(where, sizeof where, "tool %s", text ? text : ""); /* checked: it is a name */
     spelling.quote = control(g, t, "<|\"|>");
     begin = gem_expr_seq3(g, token(g, t, "<|tool_call>"), gem_expr_text(g, "call:"),
-                          gem_expr_bytes(g, yyjson_get_str(name), yyjson_get_len(name)));
+                          gem_expr_bytes(g, text, yyjson_get_len(name)));
     if (!parameters || yyjson_is_null(parameters) || (yyjson_is_obj(parameters) && yyjson_obj_size(parameters) == 0))
         arguments = gem_expr_text(g, "{}");
     else
