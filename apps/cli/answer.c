@@ -64,6 +64,7 @@ int gem_cli_answer_run(struct gem_cli_answer *answer, const struct gem_cli_token
     const gem_generate_options options = {
         .sampling = answer->sampling,
         .max_tokens = answer->max_tokens,
+        .constraint = answer->constraint,
         .progress = gem_cli_progress,
     };
     gem_error err;

@@ -12,6 +12,7 @@ struct gem_cli_answer {
     const struct gem_cli_dialect *dialect; /* NULL: plain text, nothing is hidden */
     const gem_sampling *sampling;
     size_t max_tokens;            /* 0: until the model stops */
+    gem_constraint *constraint;   /* NULL: any text */
     struct gem_cli_tokens tokens; /* what came out; freed by the caller */
     gem_generate_stats stats;
     /* while it runs */

@@ -2,6 +2,7 @@
  * apps/cli/run.c - gemmule run: one answer. */
 #include "answer.h"
 #include "commands.h"
+#include "constraint.h"
 #include "sampling.h"
 #include "terminal.h"
 
@@ -12,6 +13,7 @@ struct args {
     bool raw, stats;
     struct gem_cli_engine_args engine;
     struct gem_cli_sampling_args sampling;
+    struct gem_cli_constraint_args constraint;
 };
 
 static const struct gem_cli_option options[] = {
@@ -80,12 +82,14 @@ static int answer_prompt(const struct args *args, struct gem_cli_engine *engine,
     int code = gem_cli_sampling_make(&sampling, engine->model, "run", &args->common, &args->sampling);
 
     if (code) goto done;
+    if ((code = gem_cli_constraint_make(&answer.constraint, engine->model, "run", &args->constraint))) goto done;
     if ((code = gem_cli_session_open(engine, &args->engine, choose_context(args, engine->model, prompt->n)))) goto done;
     answer.sampling = &sampling.sampling;
     if ((code = gem_cli_answer_run(&answer, prompt))) goto done;
     if (args->stats) gem_cli_answer_stats(&answer);
     if (answer.stats.finish == GEM_FINISH_CANCELLED) code = gem_cli_interrupt_code();
 done:
+    gem_constraint_close(answer.constraint);
     gem_cli_tokens_free(&answer.tokens);
     gem_cli_sampling_free(&sampling);
     return code;
@@ -116,6 +120,7 @@ done:
 static const char *const examples[] = {
     "gemmule run gemma-4-E2B-it-Q4_0.gguf \"Why is the sky blue?\"",
     "gemmule run --max-tokens 200 --seed 7 MODEL - < question.txt",
+    "gemmule run --schema person.json MODEL \"Who wrote Faust?\"",
     "gemmule run --raw --greedy -n 40 MODEL \"Once upon a time\"",
     NULL,
 };
@@ -123,20 +128,23 @@ static const char *const examples[] = {
 const struct gem_cli_command gem_cli_run = {
     .name = "run",
     .summary = "answer one prompt",
-    .details = "Streams the answer to standard output, and nothing else.\n"
-               "For a model with the control tokens of a conversation the text is one user turn, and white space at "
-               "its ends does not count; control tokens spelled in the text stay text. With --raw, and for models "
-               "without such tokens, the text is continued as it is.\n"
-               "The prompt is read from standard input when TEXT is \"-\", or when it is missing and standard input "
-               "is no terminal.",
+    .details =
+        "Streams the answer to standard output, and nothing else.\n"
+        "For a model with the control tokens of a conversation the text is one user turn, and white space at "
+        "its ends does not count; control tokens spelled in the text stay text. With --raw, and for models "
+        "without such tokens, the text is continued as it is.\n"
+        "The prompt is read from standard input when TEXT is \"-\", or when it is missing and standard input "
+        "is no terminal.\n"
+        "With --schema, --grammar or --regex the answer is text of that kind, whole, and ends within --max-tokens.",
     .examples = examples,
     .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model), "a GGUF file or a Hugging Face folder"},
                  {"TEXT", true, GEM_CLI_STRING, offsetof(struct args, text), "the prompt"}},
     .n_operands = 2,
     .groups = {GEM_CLI_GROUP("Options", options, 0),
                GEM_CLI_GROUP("Sampling", gem_cli_sampling_options, offsetof(struct args, sampling)),
+               GEM_CLI_GROUP("The answer is", gem_cli_constraint_options, offsetof(struct args, constraint)),
                GEM_CLI_GROUP("Computing", gem_cli_fast_options, offsetof(struct args, engine)), GEM_CLI_COMMON_GROUP},
-    .n_groups = 4,
+    .n_groups = 5,
     .args_size = sizeof(struct args),
     .run = run,
 };

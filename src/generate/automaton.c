@@ -333,6 +333,7 @@ static void emit_multiple(struct builder *b, uint32_t n, uint32_t from, uint32_t
 {
     const uint32_t zero = b->a->n_nodes;
 
+    if (n == 0) return; /* no expression is made so */
     for (uint32_t r = 0; r < n && !b->g->status; r++) new_node(b);
     if (b->g->status) return;
     for (uint32_t d = 0; d < 10; d++) byte_edge(b, from, zero + d % n, (uint8_t)('0' + d), (uint8_t)('0' + d));

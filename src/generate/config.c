@@ -324,7 +324,7 @@ void gem_constraint_flush(struct gem_constraint *c)
     if (c->n_configs < 2) c->configs[1] = c->configs[0]; /* out of memory: what is lost is dead, not wild */
     for (struct gem_matcher *m = c->matchers; m; m = m->next_open) {
         begin(c);
-        for (uint32_t i = 0; i < m->saved.n; i++) {
+        for (uint32_t i = 0; i < m->saved.n && s.backs; i++) {
             uint32_t frame = 0;
             for (uint32_t depth = s.backs[back++]; depth > 0; depth--) frame = frame_of(c, s.backs[back++], frame);
             add_thread(c, frame, s.threads[at++].state);

@@ -38,7 +38,7 @@ static bool place_point(struct gem_decimal *d, const char *all, size_t n, long p
     while (n > begin && all[n - 1] == '0') n--;     /* trailing ones */
     if (begin == n) {
         d->negative = false;
-        strcpy(d->whole, "0");
+        d->whole[0] = '0';
         return true;
     }
     if (point > GEM_DECIMAL_MAX + (long)begin || (long)n - point > GEM_DECIMAL_MAX) return false;
@@ -216,7 +216,7 @@ static uint32_t magnitude_from(struct gem_grammar *g, const struct gem_decimal *
 {
     char next[sizeof d->whole];
 
-    strcpy(next, d->whole);
+    memcpy(next, d->whole, sizeof next);
     increment(next);
     return gem_expr_alt2(g, gem_expr_seq2(g, gem_expr_text(g, d->whole), part_from(g, d->part, above)),
                          gem_expr_seq2(g, whole_from(g, next), any_part(g)));
@@ -228,7 +228,7 @@ static uint32_t magnitude_up_to(struct gem_grammar *g, const struct gem_decimal 
     uint32_t x = gem_expr_seq2(g, gem_expr_text(g, d->whole), part_up_to(g, d->part, below));
 
     if (!strcmp(d->whole, "0")) return x;
-    strcpy(previous, d->whole);
+    memcpy(previous, d->whole, sizeof previous);
     decrement(previous);
     return gem_expr_alt2(g, x, gem_expr_seq2(g, whole_up_to(g, previous), any_part(g)));
 }
