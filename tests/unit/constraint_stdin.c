@@ -2,11 +2,13 @@
  * tests/unit/constraint_stdin.c - constraints for programs in other languages (tools/lab/judge_schema.py and its like).
  *   constraint_stdin TOKENIZER        tokenizer.json or GGUF
  * Reads one JSON object a line, writes one a line:
- *   {"schema": text | "regex": text | "grammar": text | "tools": text, "choice": ..., "compact": bool,
+ *   {"schema": text | "regex": text | "grammar": text | "tools": text, "single": bool, "thought": bool,
+ *    "compact": bool,
  *    "do": "generate", "seed": n, "budget": n, "temperature": x}   -> {"text", "tokens", "least", "forced"} or
  * {"error"} "do": "accepts", "texts": [...]                               -> {"accepts": [...]} "do": "masks", "texts":
  * [...]            tokens allowed after each prefix -> {"masks": [[...] or null]} "do": "times", "seed": n, "budget": n
  * -> {"compile_us", "mask_us": [...]} */
+#include "generate/answer.h"
 #include "generate/constraint.h"
 #include "generate/schema.h"
 #include "unit/tokenizer_open.h"
@@ -60,9 +62,15 @@ static gem_status compile(struct gem_constraint **c, yyjson_val *request, const 
         gem_rule_set(&g, g.root, gem_regex_parse(&g, GEM_SPELL_PLAIN, false, "the regular expression", s, n));
     } else if ((s = text_of(request, "grammar", &n))) {
         gem_gbnf_parse(&g, s, n);
+    } else if ((s = text_of(request, "tools", &n))) {
+        const gem_tool_options tools = {.choice = GEM_TOOL_REQUIRED,
+                                        .single = yyjson_get_bool(yyjson_obj_get(request, "single"))};
+        gem_answer_with_tools(&g, trie->tokenizer, s, n, &tools);
     } else {
         gem_grammar_fail(&g, GEM_E_ARGUMENT, 0, "no schema, regex or grammar");
     }
+    if (yyjson_get_bool(yyjson_obj_get(request, "thought")))
+        gem_answer_after_thought(&g, trie->tokenizer, GEM_THOUGHT_OPTIONAL);
     st = g.status ? g.status : gem_constraint_open(c, &g, trie, err);
     gem_grammar_close(&g);
     return st;
