@@ -359,11 +359,11 @@ static void find_properties(struct gem_schema *s, const struct gem_conjunction *
 
     for (size_t i = 0; i < k->n; i++) {
         yyjson_val *own = yyjson_obj_get(k->c[i].v, "properties");
-        yyjson_obj_foreach(own, at, n, name, value) add_property(s, all, name, false);
+        if (yyjson_is_obj(own)) yyjson_obj_foreach(own, at, n, name, value) add_property(s, all, name, false);
     }
     for (size_t i = 0; i < k->n; i++) {
         yyjson_val *required = yyjson_obj_get(k->c[i].v, "required");
-        yyjson_arr_foreach(required, at, n, name) add_property(s, all, name, true);
+        if (yyjson_is_arr(required)) yyjson_arr_foreach(required, at, n, name) add_property(s, all, name, true);
     }
     if (s->tool && all->n > 1) qsort(all->p, all->n, sizeof *all->p, compare_properties);
 }

@@ -699,7 +699,7 @@ static bool values_apart(struct gem_schema *s, const struct gem_conjunction *a, 
 
     (void)a;
     if (fa->values[0]) return !gem_schema_value_fits(s, b, fb, fa->values[0], NULL, false);
-    if (!list) return false;
+    if (!yyjson_is_arr(list)) return false;
     yyjson_arr_foreach(list, i, n, v) if (gem_schema_value_fits(s, b, fb, v, NULL, false)) return false;
     return true;
 }
@@ -709,6 +709,7 @@ static bool requires(const struct gem_conjunction *k, const char *name, size_t n
     for (size_t i = 0; i < k->n; i++) {
         yyjson_val *required = yyjson_obj_get(k->c[i].v, "required"), *one;
         size_t at, count;
+        if (!yyjson_is_arr(required)) continue;
         yyjson_arr_foreach(required, at, count, one) if (yyjson_equals_strn(one, name, n)) return true;
     }
     return false;
@@ -721,6 +722,7 @@ static bool objects_apart(struct gem_schema *s, const struct gem_conjunction *a,
     for (size_t i = 0; i < a->n; i++) {
         yyjson_val *required = yyjson_obj_get(a->c[i].v, "required"), *name;
         size_t at, n;
+        if (!yyjson_is_arr(required)) continue;
         yyjson_arr_foreach(required, at, n, name)
         {
             const char *p = yyjson_get_str(name);

@@ -104,7 +104,9 @@ static bool is_person(const char *text, size_t n)
     ok = ok && yyjson_is_int(yyjson_obj_get(root, "age")) && yyjson_get_sint(yyjson_obj_get(root, "age")) >= 0;
     ok = ok && yyjson_obj_size(root) == (tags ? 3u : 2u) &&
          (!tags || (yyjson_is_arr(tags) && yyjson_arr_size(tags) <= 2));
-    yyjson_arr_foreach(tags, i, count, tag) ok = ok && (yyjson_equals_str(tag, "new") || yyjson_equals_str(tag, "old"));
+    if (tags)
+        yyjson_arr_foreach(tags, i, count, tag) ok =
+            ok && (yyjson_equals_str(tag, "new") || yyjson_equals_str(tag, "old"));
     yyjson_doc_free(doc);
     return ok;
 }
