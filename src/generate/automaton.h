@@ -111,6 +111,9 @@ void gem_states_find_calls(struct gem_states *s, uint32_t state);
  * alike. */
 uint32_t gem_states_alike(struct gem_states *s, uint32_t state, uint32_t max_bytes);
 
+/* The same state in another table of the same automaton; 0 after a failure. */
+uint32_t gem_states_import(struct gem_states *to, const struct gem_states *from, uint32_t state);
+
 static inline uint32_t gem_states_next(struct gem_states *s, uint32_t state, uint32_t byte_class)
 {
     const uint32_t next = s->next[(size_t)state * s->a->n_classes + byte_class];

@@ -311,6 +311,29 @@ static void save(struct gem_constraint *c, struct saved *s)
     }
 }
 
+/* A new table of states with those that are still needed, where the old one is nearly full or ran out of memory. */
+static void renew_states(struct gem_constraint *c, struct saved *s)
+{
+    struct gem_states fresh;
+
+    if (!gem_constraint_is_full(c) || gem_states_open(&fresh, &c->automaton, c->err)) return; /* goes on as it was */
+    for (uint32_t i = 0; i < s->n_threads; i++)
+        s->threads[i].state = gem_states_import(&fresh, &c->states, s->threads[i].state);
+    for (uint32_t head = 0; head < s->n_backs; head += s->backs[head] + 1)
+        for (uint32_t i = 1; i <= s->backs[head]; i++)
+            s->backs[head + i] = gem_states_import(&fresh, &c->states, s->backs[head + i]);
+    gem_states_close(&c->states);
+    c->states = fresh; /* should it have failed, then its status says so */
+    memset(c->rule_start, 0xff, c->automaton.n_rules * sizeof *c->rule_start);
+    states_failed(c);
+}
+
+bool gem_constraint_is_full(const struct gem_constraint *c)
+{
+    return c->states.status || c->states.n_states > GEM_STATES_MAX / 2 ||
+           c->states.n_positions > GEM_STATES_MAX_TOTAL / 2 || c->states.n_calls > GEM_STATES_MAX_TOTAL / 2;
+}
+
 void gem_constraint_flush(struct gem_constraint *c)
 {
     struct saved s = {0};
@@ -320,6 +343,7 @@ void gem_constraint_flush(struct gem_constraint *c)
     if (c->status) goto out; /* nothing has changed yet */
     for (struct gem_matcher *m = c->matchers; m; m = m->next_open) m->saved = c->configs[m->config];
     gem_constraint_free_masks(c);
+    renew_states(c, &s);
     gem_constraint_begin(c);
     if (c->n_configs < 2) c->configs[1] = c->configs[0]; /* out of memory: what is lost is dead, not wild */
     for (struct gem_matcher *m = c->matchers; m; m = m->next_open) {

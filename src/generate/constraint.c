@@ -83,7 +83,8 @@ static struct gem_constraint *lock(struct gem_matcher *m, gem_error *err)
     pthread_mutex_lock(&c->mutex);
     c->status = GEM_OK;
     c->err = err;
-    if (c->cached_bytes > GEM_CONSTRAINT_MAX_CACHE || c->n_frames > GEM_CONSTRAINT_MAX_FRAMES / 2)
+    if (c->cached_bytes > GEM_CONSTRAINT_MAX_CACHE || c->n_frames > GEM_CONSTRAINT_MAX_FRAMES / 2 ||
+        gem_constraint_is_full(c))
         gem_constraint_flush(c);
     return c;
 }

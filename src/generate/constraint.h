@@ -146,7 +146,9 @@ bool gem_constraint_grow(struct gem_constraint *c, void *p, uint32_t n, uint32_t
 uint32_t gem_config_advance(struct gem_constraint *c, uint32_t config, uint32_t byte_class);
 /* What goes on outside a rule that is in `state` above `frame`: after its end, and in the rules that it may call. */
 uint32_t gem_config_leave(struct gem_constraint *c, uint32_t frame, uint32_t state);
-/* Drops masks and configurations but for those that matchers are in. */
+/* The table of states is nearly full, or failed: the next call begins with a flush. */
+bool gem_constraint_is_full(const struct gem_constraint *c);
+/* Drops masks, configurations and, when they are many, states, but for those that matchers are in. */
 void gem_constraint_flush(struct gem_constraint *c);
 /* Makes the table of configurations with its first two. */
 void gem_constraint_begin(struct gem_constraint *c);

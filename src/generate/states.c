@@ -351,6 +351,18 @@ uint32_t gem_states_alike(struct gem_states *s, uint32_t state, uint32_t max_byt
     return intern(s);
 }
 
+uint32_t gem_states_import(struct gem_states *to, const struct gem_states *from, uint32_t state)
+{
+    const struct gem_state *q = &from->states[state];
+
+    begin(to);
+    if (!grow(to, &to->set, 0, &to->cap_set, q->n, sizeof *to->set, GEM_STATES_MAX_SET, "positions at a time"))
+        return 0;
+    memcpy(to->set, from->positions + q->first, q->n * sizeof *to->set);
+    to->n_set = q->n;
+    return intern(to);
+}
+
 gem_status gem_states_open(struct gem_states *s, const struct gem_automaton *a, gem_error *err)
 {
     *s = (struct gem_states){.a = a, .slot_mask = 63, .seen_mask = 63};

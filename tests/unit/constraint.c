@@ -583,6 +583,41 @@ static void test_forced_text(void)
     gem_constraint_close_parts(c);
 }
 
+/* More states than the table holds: what is not needed any more is dropped on the way. */
+static void test_a_long_text_drops_old_states(void)
+{
+    enum { PIECE = 1000 };
+    static const char pattern[] = "(a|[b-y]){1,390000}z*";
+    char piece[PIECE];
+    struct gem_constraint *c;
+    struct gem_matcher *m, *early;
+    bool ok = true;
+
+    memset(piece, 'a', sizeof piece);
+    CHECK_EQ(compile(&c, REGEX, pattern, strlen(pattern), NULL), GEM_OK);
+    CHECK_EQ(gem_matcher_begin(&m, c, NULL), GEM_OK);
+    CHECK_EQ(gem_matcher_begin(&early, c, NULL), GEM_OK);
+    CHECK_EQ(gem_matcher_take_bytes(early, "ab", 2, &ok, NULL), GEM_OK);
+    for (int i = 0; i < 390; i++) {
+        gem_error err = {0};
+        if (gem_matcher_take_bytes(m, piece, sizeof piece, &ok, &err) || !ok) {
+            printf("piece %d: %s\n", i, err.message);
+            check_failures++;
+            break;
+        }
+    }
+    CHECK(c->states.n_states <= GEM_STATES_MAX / 2 + 2 * PIECE);
+    CHECK_EQ(gem_matcher_take_bytes(m, "a", 1, &ok, NULL), GEM_OK);
+    CHECK(!ok); /* the count was kept all the way */
+    CHECK_EQ(gem_matcher_take_bytes(m, "zz", 2, &ok, NULL), GEM_OK);
+    CHECK(ok && gem_matcher_done(m));
+    CHECK_EQ(gem_matcher_take_bytes(early, "cz", 2, &ok, NULL), GEM_OK); /* and the other matcher where it was */
+    CHECK(ok && gem_matcher_done(early));
+    gem_matcher_end(early);
+    gem_matcher_end(m);
+    gem_constraint_close_parts(c);
+}
+
 /* ---- threads ----------------------------------------------------------------------------------------- */
 
 static void *use(void *constraint)
@@ -654,6 +689,7 @@ int main(int argc, char **argv)
         {"hostile", test_hostile},
         {"masks", test_masks_are_what_trying_finds},
         {"forced", test_forced_text},
+        {"long", test_a_long_text_drops_old_states},
         {"threads", test_threads_share_a_constraint},
     };
     gem_error err = {0};
