@@ -416,6 +416,8 @@ typedef struct gem_generate_options {
     gem_logprobs_fn *on_logprobs; /* optional: told once of every generated token, in order */
     uint32_t top_logprobs;        /* alternatives that it is told of, 0 to 100 */
     bool prompt_logprobs;         /* of the prompt's tokens from the second on too; computes the prompt anew */
+    size_t max_thought_tokens; /* 0: any. A thought of so many tokens is closed as the models were trained to close one,
+                                  with a newline and <channel|>; they count as forced */
     gem_constraint *constraint; /* NULL: none. max_tokens, or the rest of the context, is its budget: GEM_E_LIMIT before
                                    anything is computed when that does not suffice. Tokens that the text forces are
                                    appended without sampling and computed together */

@@ -19,11 +19,14 @@ struct generation {
     void *user;
     struct gem_matcher *matcher;
     struct gem_stop stop;
-    uint64_t *allowed;   /* [vocab / 64] with a constraint or min_tokens */
-    size_t n_tokens;     /* known: the prompt and what follows it */
-    size_t n_reported;   /* of these, from the front, those whose logprobs were told, or are not wanted */
-    bool computed;       /* logits are those after the last known token */
-    const float *logits; /* [vocab] */
+    uint64_t *allowed;     /* [vocab / 64] with a constraint or min_tokens */
+    size_t n_tokens;       /* known: the prompt and what follows it */
+    size_t n_reported;     /* of these, from the front, those whose logprobs were told, or are not wanted */
+    bool computed;         /* logits are those after the last known token */
+    const float *logits;   /* [vocab] */
+    int32_t opens, closes; /* control tokens around a thought, or -1 */
+    bool thinking;
+    size_t n_thought; /* tokens of the open thought */
     bool ended;
     double start;
     gem_generate_stats stats;
@@ -115,6 +118,17 @@ static gem_status compute(struct generation *g, gem_error *err)
     return GEM_OK;
 }
 
+static void follow_thought(struct generation *g, int32_t token)
+{
+    if (token == g->closes)
+        g->thinking = false;
+    else if (g->thinking)
+        g->n_thought++; /* a second opening token too */
+    else if (token == g->opens)
+        g->thinking = true;
+    if (!g->thinking) g->n_thought = 0;
+}
+
 /* Tells of a token, and takes it into the sequence. */
 static gem_status deliver(struct generation *g, int32_t token, gem_error *err)
 {
@@ -124,6 +138,7 @@ static gem_status deliver(struct generation *g, int32_t token, gem_error *err)
 
     if (g->stats.n_generated++ == 0) g->stats.prompt_seconds = now() - g->start;
     g->computed = false;
+    follow_thought(g, token);
     go_on = !g->on_token || g->on_token(g->user, token);
     if ((st = gem_stop_push(&g->stop, token, &go_on, err))) return st;
     if (g->stop.found >= 0) {
@@ -221,6 +236,55 @@ static gem_status draw(struct generation *g, gem_error *err)
     return deliver(g, token, err);
 }
 
+/* ---- thoughts ------------------------------------------------------------------------------------------ */
+
+static bool is_allowed(const struct generation *g, int32_t token)
+{
+    return !g->sampling.allowed || (g->sampling.allowed[(uint32_t)token / 64] >> (uint32_t)token % 64 & 1);
+}
+
+static bool ends_line(const struct generation *g)
+{
+    size_t n;
+    const char *piece = gem_tokenizer_piece(g->model->tokenizer, g->session->sequence[g->n_tokens - 1], &n);
+
+    return piece && n > 0 && piece[n - 1] == '\n';
+}
+
+/* Once a thought has all its tokens, the next ones end it, as soon as a constraint lets them (it waits for the end of a
+ * character). *did: whether a token was appended. */
+static gem_status end_long_thought(struct generation *g, bool *did, gem_error *err)
+{
+    const size_t most = g->options->max_thought_tokens;
+    const int32_t newline = ends_line(g) ? -1 : gem_tokenizer_find(g->model->tokenizer, "\n", 1);
+    int32_t next = g->closes;
+    gem_status st;
+
+    *did = false;
+    if ((st = find_allowed(g, err))) return st;
+    /* The newline only once, and only where there is a token to spare for it. */
+    if (newline >= 0 && g->n_thought == most && budget(g) > 1 && is_allowed(g, newline)) next = newline;
+    if (!is_allowed(g, next)) return GEM_OK;
+    *did = true;
+    g->stats.n_forced++;
+    return deliver(g, next, err);
+}
+
+/* A thought may have begun in the prompt. */
+static void find_thought(struct generation *g)
+{
+    const struct gem_tokenizer *t = g->model->tokenizer;
+
+    g->opens = g->closes = -1;
+    if (!t || g->options->max_thought_tokens == 0) return;
+    g->opens = gem_tokenizer_find(t, "<|channel>", 10);
+    g->closes = gem_tokenizer_find(t, "<channel|>", 10);
+    for (size_t i = g->n_tokens; i-- > 0 && g->opens >= 0 && g->closes >= 0;) {
+        g->thinking = g->session->sequence[i] == g->opens;
+        if (g->thinking || g->session->sequence[i] == g->closes) break;
+    }
+}
+
 /* ---- the whole ----------------------------------------------------------------------------------------- */
 
 static gem_status check(const struct generation *g, gem_error *err)
@@ -250,6 +314,7 @@ static gem_status begin(struct generation *g, const int32_t *prompt, size_t n_pr
     }
     if (prompt != s->sequence) memmove(s->sequence, prompt, n_prompt * sizeof *prompt);
     g->n_tokens = n_prompt;
+    find_thought(g);
     g->n_reported = o->on_logprobs && o->prompt_logprobs ? 1 : n_prompt;
     if ((st = gem_stop_open(&g->stop, g->model->tokenizer, o, g->user, err))) return st;
     if (o->constraint || o->min_tokens > 0) {
@@ -268,12 +333,17 @@ static gem_status begin(struct generation *g, const int32_t *prompt, size_t n_pr
 static gem_status run(struct generation *g, gem_error *err)
 {
     size_t n_forced;
+    bool ended_thought;
     gem_status st;
 
     if ((st = compute(g, err))) return st;
     while (!g->ended) {
         if ((st = take_forced(g, &n_forced, err))) return st;
         if (n_forced > 0) continue;
+        if (g->thinking && g->options->max_thought_tokens && g->n_thought >= g->options->max_thought_tokens) {
+            if ((st = end_long_thought(g, &ended_thought, err))) return st;
+            if (ended_thought) continue;
+        }
         if (!g->computed && (st = compute(g, err))) return st;
         if ((st = draw(g, err))) return st;
     }

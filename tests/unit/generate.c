@@ -232,6 +232,41 @@ static void test_tools_and_thoughts(void)
     gem_session_close(session);
 }
 
+/* A thought that the prompt opened, or that begins in the answer, ends where it was told to. */
+static void test_long_thoughts_are_closed(void)
+{
+    const int32_t opens = token_id("<|channel>"), closes = token_id("<channel|>"), newline = token_id("\n");
+    const gem_constraint_options think[] = {{.thought = GEM_THOUGHT_OPEN}, {.thought = GEM_THOUGHT_OPTIONAL}};
+    gem_session *session = open_session(CONTEXT);
+    const int32_t start[] = {2, 300, opens, 301};
+
+    CHECK(opens >= 0 && closes >= 0 && newline >= 0);
+    for (uint64_t seed = 0; seed < 24; seed++) {
+        const size_t most = 4 + seed % 5;
+        const bool prompted = seed % 2 == 0, constrained = seed % 3 != 0;
+        const gem_logit_bias bias[] = {{opens, 100}, {closes, -INFINITY}}; /* it would begin one, and never end it */
+        const gem_sampling sampling = {.temperature = 1, .seed = seed, .bias = bias, .n_bias = 2};
+        gem_constraint *c = NULL;
+        gem_generate_options o = {
+            .sampling = &sampling, .max_tokens = 30, .max_thought_tokens = most, .ignore_stop = true};
+        struct answer a = {.n = 0};
+        size_t end = 0, begin = 0;
+        if (constrained)
+            CHECK_EQ(gem_constraint_open_regex(&c, model, "(yes|no)", 8, prompted ? &think[0] : &think[1], NULL),
+                     GEM_OK);
+        o.constraint = c;
+        CHECK_EQ(gem_generate(session, start, prompted ? 4 : 2, &o, on_token, &a, &a.stats, NULL), GEM_OK);
+        if (!prompted) CHECK_EQ(a.tokens[begin++], opens);
+        while (end < a.n && a.tokens[end] != closes) end++;
+        CHECK(end < a.n);
+        CHECK(end - begin >= most && end - begin <= most + 4); /* the newline, and a character that had begun */
+        CHECK(end > 0 && (a.tokens[end - 1] == newline || end - begin != most + 1));
+        CHECK(!constrained || (a.stats.finish == GEM_FINISH_STOP && a.n > end + 1));
+        gem_constraint_close(c);
+    }
+    gem_session_close(session);
+}
+
 static void test_stop_strings(void)
 {
     gem_session *session = open_session(CONTEXT);
@@ -387,6 +422,7 @@ int main(int argc, char **argv)
         {"budgets", test_answers_satisfy_the_schema_in_any_budget},
         {"forced_bits", test_forced_tokens_leave_the_same_bits},
         {"tools", test_tools_and_thoughts},
+        {"thoughts", test_long_thoughts_are_closed},
         {"stop_strings", test_stop_strings},
         {"logprobs", test_logprobs},
         {"samples", test_samples_share_the_prompt},

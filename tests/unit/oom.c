@@ -314,7 +314,7 @@ static gem_status constrain(const void *context, gem_error *err)
     gem_matcher *matcher = NULL;
     const uint64_t *allowed;
     int32_t forced[16];
-    size_t n;
+    size_t n = 0;
     bool may_end;
     gem_status st = c->schema
                         ? gem_constraint_open_schema(&constraint, c->model, c->schema, strlen(c->schema), NULL, err)
