@@ -207,6 +207,7 @@ int gem_cli_talk_answer(struct gem_cli_talk *talk, yyjson_mut_val **calls)
         .sampling = talk->sampling,
         .max_tokens = talk->max_tokens,
         .thought_tokens = talk->thought_tokens,
+        .constraint = talk->constraint,
         .view = &talk->view,
         .sequence = &talk->sequence,
     };

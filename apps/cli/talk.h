@@ -24,7 +24,8 @@ struct gem_cli_talk {
     gem_logit_bias *bias;   /* the sampling's, and control tokens that have no place in an answer */
     size_t max_tokens;
     bool thinking;
-    size_t thought_tokens; /* 0: no limit */
+    size_t thought_tokens;      /* 0: no limit */
+    gem_constraint *constraint; /* of answers; borrowed; NULL: any text */
     struct gem_cli_view view;
     yyjson_mut_doc *doc;
     yyjson_mut_val *messages;  /* an array of doc */
