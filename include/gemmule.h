@@ -95,7 +95,8 @@ typedef struct gem_model_options {
     const char *cpu;           /* NULL: best this machine has; else "c", "avx2" or "avx512" */
     gem_progress_fn *progress; /* may be NULL */
     void *progress_user;
-    uint64_t reserved[8]; /* zero */
+    const char *mmproj;   /* NULL, or a GGUF file with the towers (llama.cpp's mmproj); they replace the model's own */
+    uint64_t reserved[7]; /* zero */
 } gem_model_options;
 
 /* Opens a checkpoint: a Hugging Face folder (config.json, *.safetensors or an index of shards,
@@ -124,7 +125,7 @@ typedef struct gem_model_info {
     uint32_t window;          /* of local layers */
     uint32_t n_experts, n_experts_used, ffn_expert;
     uint32_t ple;               /* width of per-layer embeddings, or 0 */
-    bool has_vision, has_audio; /* towers found in the file; recognised, not used by this version */
+    bool has_vision, has_audio; /* towers found in the files */
     bool has_tokenizer;
     uint64_t n_parameters;        /* live text parameters (spec/text-model.md 7.1); dead ones not counted */
     uint64_t n_parameters_active; /* the same with only the experts that one token uses */
@@ -192,9 +193,10 @@ GEM_API const char *gem_model_piece(const gem_model *model, int32_t token, size_
 /* ---- engine and session ------------------------------------------------------------------------------ */
 
 typedef struct gem_engine_options {
-    uint32_t n_threads; /* 0: one per physical core */
-    uint32_t chunk;     /* most rows computed at once, 1 to 4096; 0: 256 */
-    uint64_t reserved[8];
+    uint32_t n_threads;         /* 0: one per physical core */
+    uint32_t chunk;             /* most rows computed at once, 1 to 4096; 0: 256 */
+    uint64_t media_cache_bytes; /* of soft tokens kept from one call to the next; 0: 256 MiB */
+    uint64_t reserved[7];
 } gem_engine_options;
 
 GEM_API gem_status gem_engine_open(gem_engine **out, const gem_model *model, const gem_engine_options *options,
@@ -225,6 +227,61 @@ GEM_API uint64_t gem_engine_bytes(const gem_model *model, const gem_engine_optio
 GEM_API size_t gem_session_tokens(const gem_session *session, const int32_t **tokens);
 GEM_API uint32_t gem_session_context(const gem_session *session);
 
+/* ---- media ------------------------------------------------------------------------------------------- */
+
+/* An image, a frame of a video, or a piece of sound, ready to be encoded. A sequence has it as a run of placeholder
+ * tokens of one id, between markers: begin, n_tokens placeholders, end. Immutable; any number of threads, engines and
+ * sessions of its model may share it. */
+typedef struct gem_media gem_media;
+
+/* Values index the placeholder ids and are ABI. */
+typedef enum gem_media_kind { GEM_MEDIA_IMAGE = 0, GEM_MEDIA_FRAME = 1, GEM_MEDIA_AUDIO = 2 } gem_media_kind;
+
+/* One of path, bytes and rgb is given. */
+typedef struct gem_image_source {
+    const char *path;  /* a PNG or JPEG file */
+    const void *bytes; /* [n_bytes] such a file in memory */
+    size_t n_bytes;
+    const uint8_t *rgb; /* [height, width, 3] sRGB, 8 bits, upright; rows `stride` bytes apart */
+    uint32_t width, height;
+    size_t stride;       /* 0: 3 * width */
+    gem_media_kind kind; /* GEM_MEDIA_IMAGE or GEM_MEDIA_FRAME */
+    uint32_t budget;     /* soft tokens at most: 70, 140, 280, 560 or 1120; 0: 280, of a frame 70 */
+    const char *name;    /* for messages; NULL: the path, or "image" */
+    uint64_t reserved[4];
+} gem_image_source;
+
+/* Decodes the file as far as it must, turns it upright (EXIF) and resizes it: bicubic, bit for bit what Pillow does.
+ * The source is not needed afterwards. Alpha is dropped. At most 100 million pixels and 256 MiB of file.
+ * GEM_E_ARGUMENT a budget that does not exist (the message lists those that do); GEM_E_FORMAT a file that is damaged,
+ * cut, or empty; GEM_E_UNSUPPORTED another kind of file, or a model that cannot see; GEM_E_LIMIT. */
+GEM_API gem_status gem_media_open_image(gem_media **out, const gem_model *model, const gem_image_source *source,
+                                        gem_error *err);
+/* Accepts NULL. No call that was given it may be running. */
+GEM_API void gem_media_close(gem_media *media);
+
+typedef struct gem_media_info {
+    gem_media_kind kind;
+    uint32_t n_tokens;               /* placeholders that it takes */
+    int32_t placeholder, begin, end; /* token ids; -1 where the model has none */
+    uint32_t width, height;          /* of an image, after resizing */
+    uint8_t digest[32];              /* of the content: alike for alike pixels */
+} gem_media_info;
+
+GEM_API void gem_media_get_info(const gem_media *media, gem_media_info *out);
+
+/* Where a sequence has a media item: tokens[at] is the first of its n_tokens placeholders. */
+typedef struct gem_media_at {
+    const gem_media *media; /* borrowed during the call */
+    size_t at;
+} gem_media_at;
+
+/* Soft tokens of an item, [n_tokens, hidden] float32: what takes the place of its placeholders' embeddings. From the
+ * engine's cache where it has them. *soft is the engine's, valid until its next call. */
+GEM_API gem_status gem_engine_encode(gem_engine *engine, const gem_media *media, const float **soft, gem_error *err);
+
+/* ---- advancing --------------------------------------------------------------------------------------- */
+
 /* Logits of the row at `position`: [vocab] float32 after the soft-cap, valid during the call.
  * Return false to cancel. */
 typedef bool gem_logits_fn(void *user, uint32_t position, const float *logits, size_t vocab);
@@ -242,8 +299,14 @@ typedef struct gem_advance {
     uint32_t logits_from;
     gem_hidden_fn *on_hidden; /* optional: all layers then run for all rows */
     void *user;
+    /* The media of the sequence, in order. When there are any, every placeholder among the tokens must belong to one;
+     * without, placeholders read as padding, as in the reference. What has been computed for the same content before is
+     * kept like any other token. */
+    const gem_media_at *media;
+    size_t n_media;
     /* results */
     size_t n_kept;       /* leading tokens whose cache was reused */
+    size_t n_encoded;    /* media that had to be encoded: neither kept nor in the engine's cache */
     const float *logits; /* [vocab] of the last token, or NULL with no_logits; the session's, valid until it
                             advances again */
 } gem_advance;
@@ -254,7 +317,8 @@ typedef struct gem_advance {
  * On failure or cancellation every session holds a prefix of its tokens that is as if nothing else had been
  * asked, and results are unspecified.
  * Errors: GEM_E_LIMIT an id out of range or a sequence longer than its session's context (nothing is
- * computed); GEM_E_NONFINITE; GEM_E_CANCELLED. */
+ * computed); GEM_E_ARGUMENT media and placeholders that do not match; GEM_E_NOMEM for soft tokens, or for the rows of
+ * an image that must be computed together (before anything is computed); GEM_E_NONFINITE; GEM_E_CANCELLED. */
 GEM_API gem_status gem_engine_advance(gem_engine *engine, gem_advance *items, size_t n_items, gem_progress_fn *progress,
                                       void *progress_user, gem_error *err);
 
@@ -305,7 +369,9 @@ typedef struct gem_generate_options {
     bool ignore_stop; /* for measurements */
     gem_progress_fn *progress;
     void *progress_user;
-    uint64_t reserved[4];
+    const gem_media_at *media; /* of the prompt; see gem_advance */
+    size_t n_media;
+    uint64_t reserved[2];
 } gem_generate_options;
 
 typedef struct gem_generate_stats {

@@ -65,6 +65,8 @@ int gem_cli_answer_run(struct gem_cli_answer *answer, const struct gem_cli_token
         .sampling = answer->sampling,
         .max_tokens = answer->max_tokens,
         .progress = gem_cli_progress,
+        .media = answer->media ? answer->media->at : NULL,
+        .n_media = answer->media ? answer->media->n : 0,
     };
     gem_error err;
     gem_status status;

@@ -11,8 +11,9 @@ struct gem_cli_answer {
     const struct gem_cli_engine *engine;
     const struct gem_cli_dialect *dialect; /* NULL: plain text, nothing is hidden */
     const gem_sampling *sampling;
-    size_t max_tokens;            /* 0: until the model stops */
-    struct gem_cli_tokens tokens; /* what came out; freed by the caller */
+    const struct gem_cli_media *media; /* of the prompt; NULL: none */
+    size_t max_tokens;                 /* 0: until the model stops */
+    struct gem_cli_tokens tokens;      /* what came out; freed by the caller */
     gem_generate_stats stats;
     /* while it runs */
     gem_text_stream stream;

@@ -39,10 +39,15 @@ static const char *const cpus[] = {"c", "avx2", "avx512", NULL};
          .value = "TIER",                                                                                              \
          .choices = cpus,                                                                                              \
          .fallback_shown = "the best this machine has",                                                                \
-         .help = "instruction set"},
+         .help = "instruction set"},                                                                                   \
+        {.name = "mmproj",                                                                                             \
+         .kind = GEM_CLI_FILE,                                                                                         \
+         .offset = offsetof(struct gem_cli_engine_args, mmproj),                                                       \
+         .value = "FILE",                                                                                              \
+         .help = "a GGUF file with the towers for images and sound that the model's own file lacks"},
 
-const struct gem_cli_option gem_cli_fast_options[4] = {ENGINE_OPTIONS("fast")};
-const struct gem_cli_option gem_cli_exact_options[4] = {ENGINE_OPTIONS("exact")};
+const struct gem_cli_option gem_cli_fast_options[5] = {ENGINE_OPTIONS("fast")};
+const struct gem_cli_option gem_cli_exact_options[5] = {ENGINE_OPTIONS("exact")};
 
 gem_precision gem_cli_precision(const char *name)
 {
@@ -61,6 +66,7 @@ int gem_cli_model_open(struct gem_cli_engine *e, const char *path, const struct 
         .n_threads = args->threads,
         .cpu = args->cpu,
         .progress = gem_cli_progress,
+        .mmproj = args->mmproj,
     };
     const double start = gem_cli_seconds();
     gem_error err;

@@ -10,11 +10,12 @@
 struct gem_cli_engine_args {
     const char *precision; /* "exact" or "fast" */
     const char *cpu;       /* NULL: the best this machine has */
+    const char *mmproj;    /* NULL: none */
     uint32_t threads, chunk;
 };
 
 /* The same options with "fast", or with "exact", as default. */
-extern const struct gem_cli_option gem_cli_fast_options[4], gem_cli_exact_options[4];
+extern const struct gem_cli_option gem_cli_fast_options[5], gem_cli_exact_options[5];
 
 /* Zero-initialised is closed. */
 struct gem_cli_engine {

@@ -84,6 +84,23 @@ int gem_cli_prompt_turn(struct gem_cli_tokens *tokens, const gem_model *model, c
     return code;
 }
 
+int gem_cli_prompt_media_turn(struct gem_cli_tokens *tokens, const gem_model *model,
+                              const struct gem_cli_dialect *dialect, struct gem_cli_media *media, const char *text,
+                              size_t n)
+{
+    const char *body = text;
+    const size_t n_body = gem_cli_strip(&body, n);
+    int code;
+
+    if (media->n == 0) return gem_cli_prompt_turn(tokens, model, dialect, "user", NULL, text, n);
+    if ((code = gem_cli_tokens_push(tokens, dialect->open)) || (code = encode_words(tokens, model, "user\n")))
+        return code;
+    for (size_t i = 0; i < media->n && !code; i++) code = gem_cli_media_write(media, i, tokens);
+    if (code || (code = gem_cli_tokens_encode(tokens, model, body, n_body, false))) return code;
+    if ((code = gem_cli_tokens_push(tokens, dialect->close))) return code;
+    return encode_words(tokens, model, "\n");
+}
+
 int gem_cli_prompt_answer(struct gem_cli_tokens *tokens, const gem_model *model, const struct gem_cli_dialect *dialect)
 {
     int code;

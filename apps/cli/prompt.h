@@ -4,6 +4,7 @@
 #define GEM_CLI_PROMPT_H
 
 #include "input.h"
+#include "media.h"
 
 /* A turn is: open, role, newline, text, close, newline. Control tokens come as ids and text is encoded as text, so
  * nothing that a user types can end a turn. */
@@ -22,6 +23,10 @@ int gem_cli_prompt_begin(struct gem_cli_tokens *tokens, const gem_model *model);
 /* lead [n_lead]: text that goes before with a blank line between, for models without system turns; may be NULL. */
 int gem_cli_prompt_turn(struct gem_cli_tokens *tokens, const gem_model *model, const struct gem_cli_dialect *dialect,
                         const char *role, const char *lead, const char *text, size_t n);
+/* A user's turn that begins with all of `media`, as the template has it: without blank lines. */
+int gem_cli_prompt_media_turn(struct gem_cli_tokens *tokens, const gem_model *model,
+                              const struct gem_cli_dialect *dialect, struct gem_cli_media *media, const char *text,
+                              size_t n);
 /* What makes the model answer. */
 int gem_cli_prompt_answer(struct gem_cli_tokens *tokens, const gem_model *model, const struct gem_cli_dialect *dialect);
 /* An answer that was given, as it stands in the history: without its thoughts. */

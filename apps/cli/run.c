@@ -8,13 +8,28 @@
 struct args {
     struct gem_cli_common common;
     const char *model, *text;
-    uint32_t max_tokens, ctx;
+    struct gem_cli_list images;
+    uint32_t max_tokens, ctx, budget;
     bool raw, stats;
     struct gem_cli_engine_args engine;
     struct gem_cli_sampling_args sampling;
 };
 
 static const struct gem_cli_option options[] = {
+    {.name = "image",
+     .letter = 'i',
+     .kind = GEM_CLI_LIST,
+     .offset = offsetof(struct args, images),
+     .value = "FILE",
+     .help = "an image, PNG or JPEG, before the text; once for each image"},
+    {.name = "budget",
+     .kind = GEM_CLI_U32,
+     .offset = offsetof(struct args, budget),
+     .min = 1,
+     .max = UINT32_MAX,
+     .value = "N",
+     .fallback_shown = "280",
+     .help = "most tokens that an image may take: 70, 140, 280, 560 or 1120"},
     {.name = "max-tokens",
      .letter = 'n',
      .kind = GEM_CLI_U32,
@@ -52,14 +67,26 @@ static int check_text(const struct gem_cli_text *text, bool raw)
 }
 
 static int make_prompt(struct gem_cli_tokens *prompt, const gem_model *model, const struct gem_cli_dialect *dialect,
-                       const struct gem_cli_text *text)
+                       struct gem_cli_media *media, const struct gem_cli_text *text)
 {
     int code = gem_cli_prompt_begin(prompt, model);
 
+    for (size_t i = 0; i < media->n && !dialect && !code; i++) code = gem_cli_media_write(media, i, prompt);
     if (code) return code;
     if (!dialect) return gem_cli_tokens_encode(prompt, model, text->data, text->n, false);
-    code = gem_cli_prompt_turn(prompt, model, dialect, "user", NULL, text->data, text->n);
+    code = gem_cli_prompt_media_turn(prompt, model, dialect, media, text->data, text->n);
     return code ? code : gem_cli_prompt_answer(prompt, model, dialect);
+}
+
+static int open_images(struct gem_cli_media *media, const gem_model *model, const struct args *args)
+{
+    int code = 0;
+
+    for (size_t i = 0; i < args->images.n && !code; i++) {
+        const gem_image_source source = {.path = args->images.items[i], .budget = args->budget};
+        code = gem_cli_media_add(media, model, &source, 0);
+    }
+    return code;
 }
 
 /* A long prompt gets the context that it needs and room for an answer, as far as the model was trained for it. */
@@ -73,10 +100,11 @@ static uint32_t choose_context(const struct args *args, const gem_model *model, 
 }
 
 static int answer_prompt(const struct args *args, struct gem_cli_engine *engine, const struct gem_cli_dialect *dialect,
-                         const struct gem_cli_tokens *prompt)
+                         const struct gem_cli_tokens *prompt, const struct gem_cli_media *media)
 {
     struct gem_cli_sampling sampling;
-    struct gem_cli_answer answer = {.engine = engine, .dialect = dialect, .max_tokens = args->max_tokens};
+    struct gem_cli_answer answer = {
+        .engine = engine, .dialect = dialect, .max_tokens = args->max_tokens, .media = media};
     int code = gem_cli_sampling_make(&sampling, engine->model, "run", &args->common, &args->sampling);
 
     if (code) goto done;
@@ -97,6 +125,7 @@ static int run(const void *arguments)
     struct gem_cli_text text = {0};
     struct gem_cli_tokens prompt = {0};
     struct gem_cli_engine engine = {0};
+    struct gem_cli_media media = {0};
     struct gem_cli_dialect dialect;
     int code;
 
@@ -104,9 +133,11 @@ static int run(const void *arguments)
     if ((code = check_text(&text, args->raw))) goto done;
     if ((code = gem_cli_model_open(&engine, args->model, &args->engine))) goto done;
     const bool turns = !args->raw && gem_cli_dialect_find(&dialect, engine.model);
-    if ((code = make_prompt(&prompt, engine.model, turns ? &dialect : NULL, &text))) goto done;
-    code = answer_prompt(args, &engine, turns ? &dialect : NULL, &prompt);
+    if ((code = open_images(&media, engine.model, args))) goto done;
+    if ((code = make_prompt(&prompt, engine.model, turns ? &dialect : NULL, &media, &text))) goto done;
+    code = answer_prompt(args, &engine, turns ? &dialect : NULL, &prompt, &media);
 done:
+    gem_cli_media_free(&media);
     gem_cli_engine_close(&engine);
     gem_cli_tokens_free(&prompt);
     gem_cli_text_free(&text);
@@ -115,6 +146,7 @@ done:
 
 static const char *const examples[] = {
     "gemmule run gemma-4-E2B-it-Q4_0.gguf \"Why is the sky blue?\"",
+    "gemmule run --image cat.jpg gemma-4-E2B-it \"What is on the picture?\"",
     "gemmule run --max-tokens 200 --seed 7 MODEL - < question.txt",
     "gemmule run --raw --greedy -n 40 MODEL \"Once upon a time\"",
     NULL,
@@ -123,12 +155,14 @@ static const char *const examples[] = {
 const struct gem_cli_command gem_cli_run = {
     .name = "run",
     .summary = "answer one prompt",
-    .details = "Streams the answer to standard output, and nothing else.\n"
-               "For a model with the control tokens of a conversation the text is one user turn, and white space at "
-               "its ends does not count; control tokens spelled in the text stay text. With --raw, and for models "
-               "without such tokens, the text is continued as it is.\n"
-               "The prompt is read from standard input when TEXT is \"-\", or when it is missing and standard input "
-               "is no terminal.",
+    .details =
+        "Streams the answer to standard output, and nothing else.\n"
+        "For a model with the control tokens of a conversation the text is one user turn, and white space at "
+        "its ends does not count; control tokens spelled in the text stay text. With --raw, and for models "
+        "without such tokens, the text is continued as it is.\n"
+        "Images come before the text. Models in GGUF files keep the part that sees in a file of its own: --mmproj.\n"
+        "The prompt is read from standard input when TEXT is \"-\", or when it is missing and standard input "
+        "is no terminal.",
     .examples = examples,
     .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model), "a GGUF file or a Hugging Face folder"},
                  {"TEXT", true, GEM_CLI_STRING, offsetof(struct args, text), "the prompt"}},

@@ -29,7 +29,7 @@ gem_status gem_generate(gem_session *s, const int32_t *prompt, size_t n_prompt, 
     const struct gem_model *m = s->engine->model;
     const gem_sampling *sampling = o->sampling ? o->sampling : &m->sampling;
     gem_generate_stats result = {.n_prompt = n_prompt, .stop_token = -1, .finish = GEM_FINISH_CONTEXT};
-    gem_advance step = {.session = s, .tokens = prompt, .n_tokens = n_prompt};
+    gem_advance step = {.session = s, .tokens = prompt, .n_tokens = n_prompt, .media = o->media, .n_media = o->n_media};
     const double start = now();
     gem_status st;
 
@@ -60,7 +60,7 @@ gem_status gem_generate(gem_session *s, const int32_t *prompt, size_t n_prompt, 
         }
         if (step.n_tokens == s->cache.context) break;
         s->sequence[step.n_tokens++] = token;
-        if ((st = gem_engine_advance(s->engine, &step, 1, NULL, NULL, err))) return st;
+        if ((st = gem_engine_step(s->engine, &step, 1, n_prompt, NULL, NULL, err))) return st;
     }
     result.generate_seconds = now() - start - result.prompt_seconds;
     if (stats) *stats = result;

@@ -7,6 +7,8 @@
 
 enum { DEFAULT_CHUNK = 256, MAX_CHUNK = 4096, DEFAULT_CONTEXT = 8192, DEFAULT_SLACK = 1024 };
 
+static const uint64_t default_media_cache = (uint64_t)256 << 20;
+
 static uint32_t chunk_of(const gem_engine_options *o) { return o && o->chunk ? o->chunk : DEFAULT_CHUNK; }
 
 static unsigned threads_of(const gem_engine_options *o)
@@ -44,6 +46,7 @@ gem_status gem_engine_open(gem_engine **out, const gem_model *m, const gem_engin
     if (!(e = gem_calloc(1, sizeof *e, "an engine", err))) return st;
     e->model = m;
     e->chunk = chunk_of(o);
+    e->soft.ceiling = o && o->media_cache_bytes ? o->media_cache_bytes : default_media_cache;
     if ((st = gem_pool_open(&e->pool, threads_of(o), err))) goto fail;
     if ((st = gem_forward_open(&e->forward, &m->h, &m->w, &m->kern, e->pool, m->info.precision == GEM_PRECISION_EXACT,
                                e->chunk, err)))
@@ -58,6 +61,8 @@ fail:
 void gem_engine_close(gem_engine *e)
 {
     if (!e) return;
+    gem_soft_cache_close(&e->soft);
+    gem_vision_scratch_close(&e->vision_scratch);
     gem_forward_close(&e->forward);
     gem_pool_close(e->pool);
     gem_free(e);
@@ -79,8 +84,8 @@ static uint32_t slack_of(const gem_session_options *o) { return o && o->local_sl
 static uint64_t bytes_for(const struct gem_model *m, uint32_t context, uint32_t slack, uint32_t chunk)
 {
     return gem_cache_bytes(&m->h, cache_type(m), context, gem_cache_local_cap(&m->h, context, slack, chunk)) +
-           2 * gem_align_up((uint64_t)context * sizeof(int32_t)) + gem_align_up((uint64_t)m->h.vocab * sizeof(float)) +
-           sizeof(struct gem_session);
+           2 * gem_align_up((uint64_t)context * sizeof(int32_t)) + gem_align_up((uint64_t)context * sizeof(uint64_t)) +
+           gem_align_up((uint64_t)m->h.vocab * sizeof(float)) + sizeof(struct gem_session);
 }
 
 uint64_t gem_session_bytes(const gem_model *m, const gem_session_options *o, const gem_engine_options *eo)
@@ -130,6 +135,7 @@ gem_status gem_session_open(gem_session **out, gem_engine *e, const gem_session_
     if (!(s = gem_calloc(1, sizeof *s, "a session", err))) return st;
     s->engine = e;
     if (!(s->tokens = gem_calloc(context, sizeof *s->tokens, "a session's tokens", err))) goto fail;
+    if (!(s->keys = gem_calloc(context, sizeof *s->keys, "a session's tokens", err))) goto fail;
     if (!(s->sequence = gem_calloc(context, sizeof *s->sequence, "a session's tokens", err))) goto fail;
     if (!(s->logits = gem_alloc_aligned((uint64_t)m->h.vocab * sizeof(float), "logits", err))) goto fail;
     if ((st = gem_cache_open(&s->cache, &m->h, cache_type(m), context,
@@ -147,6 +153,7 @@ void gem_session_close(gem_session *s)
     if (!s) return;
     gem_cache_close(&s->cache);
     gem_free(s->tokens);
+    gem_free(s->keys);
     gem_free(s->sequence);
     gem_free(s->logits);
     gem_free(s);

@@ -8,9 +8,18 @@
 
 #include <stdlib.h>
 
-static _Thread_local uint64_t ceiling;
+static _Thread_local struct {
+    uint64_t ceiling;
+    bool failed; /* memory could not be had, for which stb_image finds other words */
+} memory;
 
-static void *stb_realloc(void *p, size_t n) { return n <= ceiling ? gem_realloc(p, n, 1, "an image", NULL) : NULL; }
+static void *stb_realloc(void *p, size_t n)
+{
+    void *q = n <= memory.ceiling ? gem_realloc(p, n, 1, "an image", NULL) : NULL;
+
+    memory.failed |= !q && n <= memory.ceiling;
+    return q;
+}
 
 #define STBI_MALLOC(n)     stb_realloc(NULL, n)
 #define STBI_REALLOC(p, n) stb_realloc(p, n)
@@ -54,13 +63,13 @@ gem_status gem_stb_decode(struct gem_image *image, const struct gem_image_header
     *image = (struct gem_image){0};
     if (n > GEM_IMAGE_MAX_BYTES || (uint64_t)h->width * h->height > GEM_IMAGE_MAX_PIXELS)
         return gem_fail(err, GEM_E_LIMIT, 0, "%s: too large to decode", name);
-    ceiling = largest_block(h, n);
+    memory.ceiling = largest_block(h, n);
+    memory.failed = false;
     rgb = stbi_load_from_memory(data, (int)n, &width, &height, &channels, 3);
-    ceiling = 0;
+    memory.ceiling = 0;
     if (!rgb) {
         const char *why = stbi_failure_reason();
-        if (why && !strcmp(why, "outofmem"))
-            return gem_fail(err, GEM_E_NOMEM, 0, "%s: out of memory decoding it", name);
+        if (memory.failed) return gem_fail(err, GEM_E_NOMEM, 0, "%s: out of memory decoding it", name);
         return gem_fail(err, GEM_E_FORMAT, 0, "%s: cannot be decoded: %s", name, why ? why : "unknown reason");
     }
     *image = (struct gem_image){.rgb = rgb, .width = (uint32_t)width, .height = (uint32_t)height};

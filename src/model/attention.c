@@ -223,7 +223,7 @@ static void attend_items(void *context, size_t begin, size_t end, unsigned threa
                                 .d = d};
         const uint32_t first = hl->global || last < f->h->window ? 0 : last - f->h->window + 1;
 
-        attend(&q, first, last, &f->threads[thread], f->att + at);
+        attend(&q, first, hl->global ? last : f->rows[row].sees_to, &f->threads[thread], f->att + at);
     }
 }
 

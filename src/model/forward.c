@@ -125,7 +125,7 @@ void gem_forward_close(struct gem_forward *f)
 
 /* ---- the pass ---------------------------------------------------------------------------------------------- */
 
-/* Spec 2.1: x = E[id] * sqrt(hidden), the factor rounded to bfloat16. */
+/* Spec 2.1: x = E[id] * sqrt(hidden), the factor rounded to bfloat16. Soft tokens come as they are. */
 static void embed_row(void *context, size_t begin, size_t end, unsigned thread)
 {
     struct gem_forward *f = context;
@@ -134,6 +134,10 @@ static void embed_row(void *context, size_t begin, size_t end, unsigned thread)
     (void)thread;
     for (size_t i = begin; i < end; i++) {
         float *x = f->x + i * n;
+        if (f->rows[i].soft) {
+            memcpy(x, f->rows[i].soft, n * sizeof *x);
+            continue;
+        }
         gem_matrix_row(&f->w->table, gem_hparams_table_row(f->h, f->rows[i].token), x);
         for (size_t j = 0; j < n; j++) x[j] *= f->h->embed_scale;
     }

@@ -194,7 +194,8 @@ static void full_name(const struct binder *b, const struct binding *bind, bool i
         snprintf(out, cap, "%s%s", b->prefix, bind->hf);
 }
 
-static gem_status misshapen(const struct binder *b, const struct gem_tensor *t, const uint64_t *want, uint32_t n)
+static gem_status misshapen(const struct gem_archive *a, const struct gem_tensor *t, const uint64_t *want, uint32_t n,
+                            gem_error *err)
 {
     char found[96] = "", expected[96] = "";
     size_t f = 0, e = 0;
@@ -203,8 +204,8 @@ static gem_status misshapen(const struct binder *b, const struct gem_tensor *t, 
         f += (size_t)snprintf(found + f, sizeof found - f, "%s%llu", i ? ", " : "", (unsigned long long)t->shape[i]);
     for (uint32_t i = 0; i < n && e < sizeof expected; i++)
         e += (size_t)snprintf(expected + e, sizeof expected - e, "%s%llu", i ? ", " : "", (unsigned long long)want[i]);
-    return gem_fail(b->err, GEM_E_FORMAT, t->offset, "%s: tensor '%s' has shape [%s], expected [%s]",
-                    b->a->paths[t->file], t->name, found, expected);
+    return gem_fail(err, GEM_E_FORMAT, t->offset, "%s: tensor '%s' has shape [%s], expected [%s]", a->paths[t->file],
+                    t->name, found, expected);
 }
 
 /* Outer dimensions of 1 do not count: GGUF writers drop them, and a scalar may have none at all. */
@@ -217,6 +218,26 @@ static bool same_shape(const struct gem_tensor *t, const uint64_t *want, uint32_
     return t->n_dims - i == n - j && !memcmp(t->shape + i, want + j, (n - j) * sizeof *want);
 }
 
+gem_status gem_tensor_check(const struct gem_archive *a, const struct gem_tensor *t, const uint64_t *want, uint32_t n,
+                            gem_error *err)
+{
+    if (!same_shape(t, want, n)) return misshapen(a, t, want, n, err);
+    if (gem_type_info(t->type)->decodes) return GEM_OK;
+    return gem_fail(err, GEM_E_UNSUPPORTED, t->offset, "%s: tensor '%s' has type %s, which is not supported",
+                    a->paths[t->file], t->name, t->type_name);
+}
+
+gem_status gem_tensor_values(const struct gem_archive *a, const struct gem_tensor *t, float *out, size_t n,
+                             gem_error *err)
+{
+    gem_decode_row(t->type, t->data, out, n);
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(out[i]))
+            return gem_fail(err, GEM_E_NONFINITE, t->offset, "%s: tensor '%s' holds NaN or infinity at element %zu",
+                            a->paths[t->file], t->name, i);
+    return GEM_OK;
+}
+
 /* want [3]; returns the number of dimensions. */
 static uint32_t wanted_shape(const struct binder *b, const struct binding *bind, uint32_t layer, uint64_t *want)
 {
@@ -226,15 +247,7 @@ static uint32_t wanted_shape(const struct binder *b, const struct binding *bind,
     return n;
 }
 
-static gem_status check_tensor(const struct binder *b, const struct gem_tensor *t, const uint64_t *want, uint32_t n)
-{
-    if (!same_shape(t, want, n)) return misshapen(b, t, want, n);
-    if (gem_type_info(t->type)->decodes) return GEM_OK;
-    return gem_fail(b->err, GEM_E_UNSUPPORTED, t->offset, "%s: tensor '%s' has type %s, which is not supported",
-                    b->a->paths[t->file], t->name, t->type_name);
-}
-
-static struct gem_matrix make_matrix(const struct gem_tensor *t, uint64_t rows, uint64_t cols)
+struct gem_matrix gem_tensor_matrix(const struct gem_tensor *t, uint64_t rows, uint64_t cols)
 {
     return (struct gem_matrix){.type = t->type,
                                .rows = (uint32_t)rows,
@@ -244,22 +257,16 @@ static struct gem_matrix make_matrix(const struct gem_tensor *t, uint64_t rows, 
                                .kind = gem_pack_kind_of(t->type)};
 }
 
-/* Decodes a vector into the storage of vectors, and refuses values that would poison every computation. */
+/* Decodes a vector into the storage of vectors. */
 static gem_status take_vector(struct binder *b, const struct gem_tensor *t, const struct binding *bind, size_t n,
                               float **out)
 {
-    const bool plus_one = bind->norm && b->h->norm_plus_one;
     float *v = b->w->vectors + b->n_vector;
+    const gem_status st = gem_tensor_values(b->a, t, v, n, b->err);
 
-    gem_decode_row(t->type, t->data, v, n);
-    for (size_t i = 0; i < n; i++) {
-        if (!isfinite(v[i]))
-            return gem_fail(b->err, GEM_E_NONFINITE, t->offset, "%s: tensor '%s' holds NaN or infinity at element %zu",
-                            b->a->paths[t->file], t->name, i);
-        if (plus_one) v[i] += 1;
-    }
+    for (size_t i = 0; i < n && bind->norm && b->h->norm_plus_one; i++) v[i] += 1;
     *out = v;
-    return GEM_OK;
+    return st;
 }
 
 static gem_status bind_tensor(struct binder *b, const struct gem_tensor *t, const struct binding *bind, uint32_t layer,
@@ -268,14 +275,14 @@ static gem_status bind_tensor(struct binder *b, const struct gem_tensor *t, cons
     void *field = (char *)base + bind->offset;
     float *v = NULL;
     uint64_t want[3] = {1, 1, 1};
-    gem_status st = check_tensor(b, t, want, wanted_shape(b, bind, layer, want));
+    gem_status st = gem_tensor_check(b->a, t, want, wanted_shape(b, bind, layer, want), b->err);
 
     if (st) return st;
     if (bind->kind == MATRIX) {
-        *(struct gem_matrix *)field = make_matrix(t, want[0], want[1]);
+        *(struct gem_matrix *)field = gem_tensor_matrix(t, want[0], want[1]);
     } else if (bind->kind == STACK) {
         struct gem_matrix_stack *s = field;
-        s->first = make_matrix(t, want[1], want[2]);
+        s->first = gem_tensor_matrix(t, want[1], want[2]);
         s->count = (uint32_t)want[0];
         s->data_stride = s->first.row_bytes * want[1];
     } else if (!b->w->vectors) { /* first pass */
