@@ -17,7 +17,6 @@ struct args {
 
 static const struct gem_cli_option options[] = {
     {.name = "image",
-     .letter = 'i',
      .kind = GEM_CLI_LIST,
      .offset = offsetof(struct args, images),
      .value = "FILE",
