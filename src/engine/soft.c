@@ -15,7 +15,7 @@ static gem_status open_vision(const struct gem_model *m, struct gem_pool *pool, 
 
     pthread_mutex_lock(&t->lock);
     if (!t->vision_is_open && !(st = gem_vision_open(&t->vision, m->sees, config, m->h.hidden, err))) {
-        if (m->info.precision == GEM_PRECISION_FAST) st = gem_vision_pack(&t->vision, pool, err);
+        if (m->info.precision == GEM_PRECISION_FAST) st = gem_vision_pack(&t->vision, &m->kern, pool, err);
         if (st) gem_vision_close(&t->vision);
         t->vision_is_open = st == GEM_OK;
     }

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Read with spec/multimodal.md 2.3 and 2.4 beside it. A layer is two loops: over blocks of rows for all that a row does
- * by itself, from one attention to the next, and over heads and blocks of queries for attention. Keys and values lie
- * head by head, so that a head streams them in order; scores exist for one block of queries at a time. */
+ * by itself, from one attention to the next, and over heads and blocks of queries for attention. */
 #include "vision/tower.h"
 
 #include <math.h>
 
-enum { QUERIES = 32, ROWS = GEM_VISION_ROWS };
+enum { ROWS = GEM_VISION_ROWS };
 
 static const float eps = 1e-6f, layer_norm_eps = 1e-5f;
 
@@ -17,8 +16,9 @@ struct pass {
     const struct gem_image *image;
     uint32_t columns, rows, n;                     /* of patches, or of squares */
     const struct gem_vision_layer *finish, *begin; /* layers whose attention is over; that comes next */
-    float *x, *q, *k, *v_, *att; /* [n, width]; the others [heads, n, head_dim], att [n, heads * head_dim] */
-    float *cos[2], *sin[2];      /* [columns or rows, head_dim / 4] of X and of Y */
+    struct gem_vision_attention attention;
+    float *x, *att;         /* [n, width], [n, heads * head_dim] */
+    float *cos[2], *sin[2]; /* [columns or rows, head_dim / 4] of X and of Y */
     float *soft;
     struct gem_vision_buffers *threads;
 };
@@ -27,55 +27,42 @@ struct pass {
 
 static size_t most(size_t a, size_t b) { return a > b ? a : b; }
 
-/* Counts while the arena has no memory, so that one function both measures and takes. */
-static void *take(struct gem_arena *a, uint64_t n, uint64_t size)
-{
-    const uint64_t bytes = gem_align_up(n * size);
-
-    if (a->base) return gem_arena_take(a, (size_t)bytes);
-    a->used += (size_t)bytes;
-    return NULL;
-}
-
-static void take_buffers(struct gem_vision_buffers *t, struct gem_arena *a, const struct gem_vision_hparams *h,
-                         size_t n)
+static void take_buffers(struct gem_vision_buffers *t, struct gem_arena *a, const struct gem_vision_hparams *h)
 {
     const size_t input = (size_t)(h->encoder_free ? GEM_CELL * GEM_CELL : GEM_PATCH * GEM_PATCH) * 3;
     const size_t attention = (size_t)h->n_heads * h->head_dim;
     const size_t wide = most(most(h->width, attention), input), widest = most(wide, h->ffn);
     const size_t padded = (widest + GEM_ACT_BLOCK - 1) / GEM_ACT_BLOCK * GEM_ACT_BLOCK;
 
-    t->a = take(a, ROWS * wide, sizeof(float));
-    t->b = take(a, ROWS * wide, sizeof(float));
-    t->gate = take(a, (uint64_t)ROWS * h->ffn, sizeof(float));
-    t->up = take(a, (uint64_t)ROWS * h->ffn, sizeof(float));
-    t->clipped = take(a, h->clipped ? ROWS * widest : 0, sizeof(float));
-    t->tile = take(a, GEM_VISION_TILE * padded, sizeof(float));
-    t->act = take(a, ROWS, gem_act_bytes(padded));
-    t->scores = take(a, h->encoder_free ? 0 : QUERIES * (uint64_t)n, sizeof(float));
+    t->a = gem_vision_take(a, ROWS * wide, sizeof(float));
+    t->b = gem_vision_take(a, ROWS * wide, sizeof(float));
+    t->gate = gem_vision_take(a, (uint64_t)ROWS * h->ffn, sizeof(float));
+    t->up = gem_vision_take(a, (uint64_t)ROWS * h->ffn, sizeof(float));
+    t->clipped = gem_vision_take(a, h->clipped ? ROWS * widest : 0, sizeof(float));
+    t->tile = gem_vision_take(a, GEM_VISION_TILE * padded, sizeof(float));
+    t->act = gem_vision_take(a, ROWS, most(gem_act_bytes(padded), padded * sizeof(uint16_t)));
 }
 
 static void layout(struct pass *p, struct gem_arena *a, unsigned n_threads)
 {
     const struct gem_vision_hparams *h = &p->v->h;
-    const uint64_t n = p->n, attention = (uint64_t)h->n_heads * h->head_dim;
+    const uint64_t n = p->n;
 
     if (!h->encoder_free) {
-        p->x = take(a, n * h->width, sizeof(float));
-        p->q = take(a, n * attention, sizeof(float));
-        p->k = take(a, n * attention, sizeof(float));
-        p->v_ = take(a, n * attention, sizeof(float));
-        p->att = take(a, n * attention, sizeof(float));
+        p->x = gem_vision_take(a, n * h->width, sizeof(float));
+        p->att = gem_vision_take(a, n * h->n_heads * h->head_dim, sizeof(float));
+        gem_vision_attention_take(&p->attention, a);
         for (int axis = 0; axis < 2; axis++) {
             const uint64_t angles = (uint64_t)(axis ? p->rows : p->columns) * (h->head_dim / 4);
-            p->cos[axis] = take(a, angles, sizeof(float));
-            p->sin[axis] = take(a, angles, sizeof(float));
+            p->cos[axis] = gem_vision_take(a, angles, sizeof(float));
+            p->sin[axis] = gem_vision_take(a, angles, sizeof(float));
         }
     }
-    p->threads = take(a, n_threads, sizeof *p->threads);
+    p->threads = gem_vision_take(a, n_threads, sizeof *p->threads);
     for (unsigned i = 0; i < n_threads; i++) {
         struct gem_vision_buffers t;
-        take_buffers(&t, a, h, p->n);
+        take_buffers(&t, a, h);
+        if (!h->encoder_free) gem_vision_scores_take(&t.scores, &p->attention, a);
         if (p->threads) p->threads[i] = t;
     }
 }
@@ -87,6 +74,8 @@ static void set_grid(struct pass *p, struct gem_size size)
     p->columns = size.width / side;
     p->rows = size.height / side;
     p->n = p->columns * p->rows;
+    p->attention = (struct gem_vision_attention){
+        .kern = p->kern, .n = p->n, .n_heads = p->v->h.n_heads, .d = p->v->h.head_dim, .pairs = p->v->pairs};
 }
 
 gem_status gem_vision_scratch_fit(struct gem_vision_scratch *s, const struct gem_vision *v, unsigned n_threads,
@@ -191,16 +180,19 @@ static void rotate(const struct pass *p, size_t i, float *x)
                       p->sin[axis] + at[axis] * n_rot, n_rot);
 }
 
+typedef void put_fn(const struct gem_vision_attention *a, size_t head, size_t row, const float *x);
+
 /* Heads of rows [m, heads * head_dim] to where attention wants them. norm NULL: values, which do not turn. */
-static void place_heads(const struct pass *p, float *to, float *from, size_t first, size_t m, const float *norm)
+static void put_heads(const struct pass *p, float *rows, size_t first, size_t m, const float *norm, put_fn *put)
 {
     const size_t d = p->v->h.head_dim, n_heads = p->v->h.n_heads;
 
     for (size_t r = 0; r < m; r++)
         for (size_t h = 0; h < n_heads; h++) {
-            float *out = to + (h * p->n + first + r) * d;
-            p->kern->rms_norm(out, from + (r * n_heads + h) * d, norm, d, eps);
-            if (norm) rotate(p, first + r, out);
+            float *x = rows + (r * n_heads + h) * d;
+            p->kern->rms_norm(x, x, norm, d, eps);
+            if (norm) rotate(p, first + r, x);
+            put(&p->attention, h, first + r, x);
         }
 }
 
@@ -211,11 +203,11 @@ static void begin_layer(const struct pass *p, const struct gem_vision_buffers *t
 
     norm_rows(p, t->a, p->x + first * width, m, l->attn_norm);
     gem_vision_apply(p->kern, t, &l->q, t->a, width, m, t->b, attention);
-    place_heads(p, p->q, t->b, first, m, l->q_norm);
+    put_heads(p, t->b, first, m, l->q_norm, gem_vision_put_query);
     gem_vision_apply(p->kern, t, &l->k, t->a, width, m, t->b, attention);
-    place_heads(p, p->k, t->b, first, m, l->k_norm);
+    put_heads(p, t->b, first, m, l->k_norm, gem_vision_put_key);
     gem_vision_apply(p->kern, t, &l->v, t->a, width, m, t->b, attention);
-    place_heads(p, p->v_, t->b, first, m, NULL);
+    put_heads(p, t->b, first, m, NULL, gem_vision_put_value);
 }
 
 static void finish_layer(const struct pass *p, const struct gem_vision_buffers *t, const struct gem_vision_layer *l,
@@ -262,27 +254,11 @@ static void make_angles(const struct pass *p)
             }
 }
 
-/* Item i is block i / heads of queries, of head i % heads. */
 static void attend(void *context, size_t begin, size_t end, unsigned thread)
 {
     const struct pass *p = context;
-    const size_t d = p->v->h.head_dim, n_heads = p->v->h.n_heads, n = p->n, attention = n_heads * d;
-    float *scores = p->threads[thread].scores;
 
-    for (size_t i = begin; i < end; i++) {
-        const size_t head = i % n_heads, first = i / n_heads * QUERIES, m = n - first < QUERIES ? n - first : QUERIES;
-        const float *k = p->k + head * n * d, *v = p->v_ + head * n * d;
-        float *out = p->att + first * attention + head * d, sum[QUERIES], top;
-
-        p->kern->score_f32(p->q + (head * n + first) * d, d, k, d, scores, n, m, n, d);
-        for (size_t r = 0; r < m; r++) {
-            sum[r] = p->kern->softmax(scores + r * n, n, &top);
-            memset(out + r * attention, 0, d * sizeof *out);
-        }
-        p->kern->value_f32(scores, n, v, d, out, attention, m, n, d);
-        for (size_t r = 0; r < m; r++)
-            for (size_t j = 0; j < d; j++) out[r * attention + j] /= sum[r];
-    }
+    for (size_t i = begin; i < end; i++) gem_vision_attend(&p->attention, i, &p->threads[thread].scores, p->att);
 }
 
 /* ---- output ------------------------------------------------------------------------------------------------------ */
@@ -321,15 +297,16 @@ static void pool_cells(void *context, size_t begin, size_t end, unsigned thread)
 static void encode_patches(struct pass *p, struct gem_pool *pool)
 {
     const uint32_t n_layers = p->v->h.n_layers;
-    const size_t blocks = (p->n + ROWS - 1) / ROWS, query_blocks = ((size_t)p->n + QUERIES - 1) / QUERIES;
+    const size_t blocks = (p->n + ROWS - 1) / ROWS, items = gem_vision_attention_items(&p->attention);
 
     make_angles(p);
+    gem_vision_attention_begin(&p->attention);
     gem_pool_run(pool, blocks, 1, embed_patches, p);
     for (uint32_t i = 0; i <= n_layers; i++) {
         p->finish = i > 0 ? &p->v->layers[i - 1] : NULL;
         p->begin = i < n_layers ? &p->v->layers[i] : NULL;
         gem_pool_run(pool, blocks, 1, layer_rows, p);
-        if (i < n_layers) gem_pool_run(pool, query_blocks * p->v->h.n_heads, 1, attend, p);
+        if (i < n_layers) gem_pool_run(pool, items, 1, attend, p);
     }
     gem_pool_run(pool, (p->n / (GEM_POOL * GEM_POOL) + ROWS - 1) / ROWS, 1, pool_cells, p);
 }

@@ -171,7 +171,7 @@ gem_status gem_vision_hparams_check(const struct gem_vision_hparams *h, const ch
         {"number of positions", h->n_positions, 1, 1u << 20},
         {"number of layers", h->n_layers, h->encoder_free ? 0 : 1, h->encoder_free ? 0 : 256},
         {"number of heads", h->n_heads, h->encoder_free ? 0 : 1, h->encoder_free ? 0 : 256},
-        {"head size", h->head_dim, h->encoder_free ? 0 : 4, h->encoder_free ? 0 : 1024},
+        {"head size", h->head_dim, h->encoder_free ? 0 : 4, h->encoder_free ? 0 : GEM_VISION_MAX_HEAD},
         {"feed-forward width", h->ffn, h->encoder_free ? 0 : 1, h->encoder_free ? 0 : 1u << 16},
     };
 

@@ -8,6 +8,7 @@
 #define GEM_VISION_TOWER_H
 
 #include "model/weights.h"
+#include "vision/attention.h"
 #include "vision/preprocess.h"
 
 /* Bounds of what goes in and out of a matrix; `on` is false where the model has none. */
@@ -17,7 +18,8 @@ struct gem_clip {
 };
 
 struct gem_vision_linear {
-    struct gem_matrix matrix;
+    struct gem_matrix matrix; /* panels: of a quantised one, in the fast tier */
+    const uint16_t *pairs;    /* the same as pairs of bfloat16, where the fast tier multiplies those; else NULL */
     struct gem_clip clip;
 };
 
@@ -54,6 +56,7 @@ struct gem_vision {
     const float *patch_bias;                                     /* no encoder */
 
     struct gem_arena vectors; /* storage of all norms */
+    bool pairs;               /* the fast tier, on a machine that multiplies pairs of bfloat16 */
     uint8_t *packed;          /* panels of the fast tier */
     uint64_t packed_bytes;
 };
@@ -72,8 +75,8 @@ gem_status gem_vision_hparams_from_config(struct gem_vision_hparams *h, const ch
  * Every tensor is checked by name, type and shape; one that is missing or unknown is an error. */
 gem_status gem_vision_open(struct gem_vision *v, const struct gem_archive *a, const struct gem_vision_hparams *config,
                            uint32_t hidden, gem_error *err);
-/* For the fast tier: 8-bit panels of the encoder's matrices. */
-gem_status gem_vision_pack(struct gem_vision *v, struct gem_pool *pool, gem_error *err);
+/* For the fast tier: panels of the encoder's matrices, in 8 bits or as pairs of bfloat16. */
+gem_status gem_vision_pack(struct gem_vision *v, const struct gem_kernels *kern, struct gem_pool *pool, gem_error *err);
 void gem_vision_close(struct gem_vision *v);
 
 /* Memory for encoding, which grows with the patches of the largest image, and is kept from one image to the next.
@@ -96,15 +99,15 @@ gem_status gem_vision_check(const struct gem_vision *v, struct gem_size size, ge
 /* ---- parts --------------------------------------------------------------------------------------------------- */
 
 /* Rows of patches that pass a layer together; rows of a quantised matrix that are decoded together. */
-enum { GEM_VISION_ROWS = 64, GEM_VISION_TILE = 16 };
+enum { GEM_VISION_ROWS = 96, GEM_VISION_TILE = 16 };
 
 /* Memory of one thread. */
 struct gem_vision_buffers {
     float *a, *b, *gate, *up; /* [GEM_VISION_ROWS, widest], the last two [.., ffn] */
     float *clipped;           /* [GEM_VISION_ROWS, widest of all] */
     float *tile;              /* [GEM_VISION_TILE, widest]: decoded rows of a quantised matrix */
-    uint8_t *act;             /* [GEM_VISION_ROWS] int8 rows */
-    float *scores;            /* [queries, patches] */
+    uint8_t *act;             /* [GEM_VISION_ROWS] int8 or bfloat16 rows */
+    struct gem_vision_scores scores;
 };
 
 /* y [m, rows] = clip(M clip(x)), x [m, cols] with rows ldx apart, m at most GEM_VISION_ROWS. */

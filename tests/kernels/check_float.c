@@ -453,6 +453,17 @@ static void check_add_scale_block(const struct gem_kernels *k, float *x, size_t 
     check_same(cut, want, n);
 }
 
+static void check_clamp_block(const struct gem_kernels *k, float *x, size_t n)
+{
+    float *y = check_buf(n * sizeof *y), *want = check_buf(n * sizeof *want), *cut = copy_f32(x, n);
+
+    for (size_t i = 0; i < n; i++) want[i] = x[i] < -0.75f ? -0.75f : x[i] > 1.25f ? 1.25f : x[i];
+    k->clamp(y, x, -0.75f, 1.25f, n);
+    check_same(y, want, n);
+    for (size_t i = 0, run; i < n; i += run) k->clamp(cut + i, cut + i, -0.75f, 1.25f, run = random_run(n - i));
+    check_same(cut, want, n);
+}
+
 static void check_elements(const struct gem_kernels *k)
 {
     const struct {
@@ -465,6 +476,7 @@ static void check_elements(const struct gem_kernels *k)
         {"to_bf16", (check_fn *)k->to_bf16, check_to_bf16_block},
         {"add", (check_fn *)k->add, check_add_block},
         {"add_scale", (check_fn *)k->add_scale, check_add_scale_block},
+        {"clamp", (check_fn *)k->clamp, check_clamp_block},
     };
 
     for (size_t f = 0; f < COUNT(all); f++) {
