@@ -239,7 +239,7 @@ typedef enum gem_media_kind { GEM_MEDIA_IMAGE = 0, GEM_MEDIA_FRAME = 1, GEM_MEDI
 
 /* One of path, bytes and rgb is given. */
 typedef struct gem_image_source {
-    const char *path;  /* a PNG or JPEG file */
+    const char *path;  /* a PNG or JPEG file; with FFmpeg, what that reads */
     const void *bytes; /* [n_bytes] such a file in memory */
     size_t n_bytes;
     const uint8_t *rgb; /* [height, width, 3] sRGB, 8 bits, upright; rows `stride` bytes apart */
@@ -269,6 +269,30 @@ typedef struct gem_media_info {
 } gem_media_info;
 
 GEM_API void gem_media_get_info(const gem_media *media, gem_media_info *out);
+
+/* A video as frames: chosen evenly over its length, each with the time that stands before it in a prompt. */
+typedef struct gem_video gem_video;
+
+typedef struct gem_video_source {
+    const char *path; /* or the file in memory: */
+    const void *bytes;
+    size_t n_bytes;
+    uint32_t n_frames; /* at most 4096; 0: 32. A shorter video gives all it has */
+    float fps;         /* instead of n_frames: so many a second, at least one frame */
+    uint32_t budget;   /* of a frame; 0: 70 */
+    const char *name;  /* for messages; NULL: the path, or "video" */
+    uint64_t reserved[4];
+} gem_video_source;
+
+/* GEM_E_UNSUPPORTED in a build without FFmpeg (CMake: GEM_FFMPEG); else as gem_media_open_image. FFmpeg's own messages
+ * are turned off for the whole process. */
+GEM_API gem_status gem_video_open(gem_video **out, const gem_model *model, const gem_video_source *source,
+                                  gem_error *err);
+GEM_API void gem_video_close(gem_video *video); /* accepts NULL */
+GEM_API size_t gem_video_frames(const gem_video *video);
+/* Frame i, the video's; stamp receives its time, "mm:ss". In a prompt frames are stamp, space, begin, placeholders,
+ * end, with a space between frames. */
+GEM_API gem_media *gem_video_frame(const gem_video *video, size_t i, char stamp[16]);
 
 /* Where a sequence has a media item: tokens[at] is the first of its n_tokens placeholders. */
 typedef struct gem_media_at {

@@ -221,9 +221,10 @@ static int compute_soft(struct probe *probe)
             const float *soft;
             gem_error err;
 
-            gem_media_get_info(probe->media.items[i], &info);
+            gem_media_get_info(probe->media.items[i].media, &info);
             if ((int)info.kind != kind) continue;
-            if (gem_engine_encode(probe->engine.engine, probe->media.items[i], &soft, &err)) return gem_cli_fail(&err);
+            if (gem_engine_encode(probe->engine.engine, probe->media.items[i].media, &soft, &err))
+                return gem_cli_fail(&err);
             code = gem_cli_safetensors_write(&probe->output, &probe->tensors[SOFT], row * hidden, soft,
                                              info.n_tokens * hidden);
             row += info.n_tokens;
@@ -241,7 +242,7 @@ static int open_media(struct probe *probe)
         gem_media_info info;
 
         if ((code = gem_cli_media_add(&probe->media, probe->engine.model, &source, m->at))) break;
-        gem_media_get_info(probe->media.items[i], &info);
+        gem_media_get_info(probe->media.items[i].media, &info);
         probe->n_soft += info.n_tokens;
     }
     return code;

@@ -93,9 +93,9 @@ int gem_cli_prompt_media_turn(struct gem_cli_tokens *tokens, const gem_model *mo
     int code;
 
     if (media->n == 0) return gem_cli_prompt_turn(tokens, model, dialect, "user", NULL, text, n);
-    if ((code = gem_cli_tokens_push(tokens, dialect->open)) || (code = encode_words(tokens, model, "user\n")))
-        return code;
-    for (size_t i = 0; i < media->n && !code; i++) code = gem_cli_media_write(media, i, tokens);
+    if ((code = gem_cli_tokens_push(tokens, dialect->open))) return code;
+    for (size_t i = 0; i < media->n && !code; i++)
+        code = gem_cli_media_write(media, i, model, i == 0 ? "user\n" : "", tokens);
     if (code || (code = gem_cli_tokens_encode(tokens, model, body, n_body, false))) return code;
     if ((code = gem_cli_tokens_push(tokens, dialect->close))) return code;
     return encode_words(tokens, model, "\n");

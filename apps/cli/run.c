@@ -8,8 +8,9 @@
 struct args {
     struct gem_cli_common common;
     const char *model, *text;
-    struct gem_cli_list images;
-    uint32_t max_tokens, ctx, budget;
+    struct gem_cli_list images, videos;
+    uint32_t max_tokens, ctx, budget, frames;
+    float fps;
     bool raw, stats;
     struct gem_cli_engine_args engine;
     struct gem_cli_sampling_args sampling;
@@ -21,13 +22,34 @@ static const struct gem_cli_option options[] = {
      .offset = offsetof(struct args, images),
      .value = "FILE",
      .help = "an image, PNG or JPEG, before the text; once for each image"},
+    {.name = "video",
+     .kind = GEM_CLI_LIST,
+     .offset = offsetof(struct args, videos),
+     .value = "FILE",
+     .help = "a video, as frames with their times, after the images; once for each video"},
+    {.name = "frames",
+     .kind = GEM_CLI_U32,
+     .offset = offsetof(struct args, frames),
+     .min = 1,
+     .max = 4096,
+     .value = "N",
+     .fallback_shown = "32",
+     .help = "frames of a video, evenly over its length"},
+    {.name = "fps",
+     .kind = GEM_CLI_F32,
+     .offset = offsetof(struct args, fps),
+     .min = 0.001,
+     .max = 1000,
+     .value = "X",
+     .fallback_shown = "not used",
+     .help = "frames of a video per second, instead of --frames"},
     {.name = "budget",
      .kind = GEM_CLI_U32,
      .offset = offsetof(struct args, budget),
      .min = 1,
      .max = UINT32_MAX,
      .value = "N",
-     .fallback_shown = "280",
+     .fallback_shown = "280, of a frame 70",
      .help = "most tokens that an image may take: 70, 140, 280, 560 or 1120"},
     {.name = "max-tokens",
      .letter = 'n',
@@ -70,20 +92,25 @@ static int make_prompt(struct gem_cli_tokens *prompt, const gem_model *model, co
 {
     int code = gem_cli_prompt_begin(prompt, model);
 
-    for (size_t i = 0; i < media->n && !dialect && !code; i++) code = gem_cli_media_write(media, i, prompt);
+    for (size_t i = 0; i < media->n && !dialect && !code; i++) code = gem_cli_media_write(media, i, model, "", prompt);
     if (code) return code;
     if (!dialect) return gem_cli_tokens_encode(prompt, model, text->data, text->n, false);
     code = gem_cli_prompt_media_turn(prompt, model, dialect, media, text->data, text->n);
     return code ? code : gem_cli_prompt_answer(prompt, model, dialect);
 }
 
-static int open_images(struct gem_cli_media *media, const gem_model *model, const struct args *args)
+static int open_media(struct gem_cli_media *media, const gem_model *model, const struct args *args)
 {
     int code = 0;
 
     for (size_t i = 0; i < args->images.n && !code; i++) {
         const gem_image_source source = {.path = args->images.items[i], .budget = args->budget};
         code = gem_cli_media_add(media, model, &source, 0);
+    }
+    for (size_t i = 0; i < args->videos.n && !code; i++) {
+        const gem_video_source source = {
+            .path = args->videos.items[i], .budget = args->budget, .n_frames = args->frames, .fps = args->fps};
+        code = gem_cli_media_add_video(media, model, &source);
     }
     return code;
 }
@@ -132,7 +159,7 @@ static int run(const void *arguments)
     if ((code = check_text(&text, args->raw))) goto done;
     if ((code = gem_cli_model_open(&engine, args->model, &args->engine))) goto done;
     const bool turns = !args->raw && gem_cli_dialect_find(&dialect, engine.model);
-    if ((code = open_images(&media, engine.model, args))) goto done;
+    if ((code = open_media(&media, engine.model, args))) goto done;
     if ((code = make_prompt(&prompt, engine.model, turns ? &dialect : NULL, &media, &text))) goto done;
     code = answer_prompt(args, &engine, turns ? &dialect : NULL, &prompt, &media);
 done:

@@ -32,7 +32,7 @@ static gem_status check_finite(const struct gem_engine *e, const float *rows, si
     return GEM_OK;
 }
 
-static gem_status encode(struct gem_engine *e, const gem_media *media, float *rows, gem_error *err)
+static gem_status encode_image(struct gem_engine *e, const gem_media *media, float *rows, gem_error *err)
 {
     const struct gem_model *m = e->model;
     const struct gem_vision *v = &m->towers->vision;
@@ -45,6 +45,17 @@ static gem_status encode(struct gem_engine *e, const gem_media *media, float *ro
     if ((st = gem_vision_scratch_fit(&e->vision_scratch, v, gem_pool_threads(e->pool), size, err))) return st;
     gem_vision_encode(v, &m->kern, e->pool, &e->vision_scratch, &media->image, rows);
     return check_finite(e, rows, (size_t)media->n_tokens * m->h.hidden, err);
+}
+
+/* rows [n_tokens, hidden]: the one place that knows which tower a kind of media goes to. */
+static gem_status encode(struct gem_engine *e, const gem_media *media, float *rows, gem_error *err)
+{
+    switch (media->kind) {
+    case GEM_MEDIA_IMAGE:
+    case GEM_MEDIA_FRAME: return encode_image(e, media, rows, err);
+    case GEM_MEDIA_AUDIO: break;
+    }
+    return gem_fail(err, GEM_E_UNSUPPORTED, 0, "media of kind %d has no encoder", (int)media->kind);
 }
 
 /* ---- the cache --------------------------------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "media/video.h"
 
 #include <errno.h>
 #include <string.h>
@@ -63,7 +64,7 @@ gem_status gem_image_decode(struct gem_image *image, const char *name, const voi
     else if (gem_jpeg_is(data, n))
         st = gem_jpeg_check(&h, name, data, n, err);
     else
-        return gem_fail(err, GEM_E_UNSUPPORTED, 0, "%s: neither a PNG nor a JPEG image", name);
+        return gem_ffmpeg_image(image, name, data, n, err);
     if (st || (st = check_header(&h, name, err))) return st;
     if ((st = gem_stb_decode(image, &h, name, data, n, err))) return st;
     if ((st = gem_image_orient(image, h.orientation, name, err))) gem_image_close(image);
