@@ -8,6 +8,7 @@ install(TARGETS gemmule EXPORT gemmuleTargets
 install(FILES include/gemmule.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES LICENSE NOTICE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES third_party/yyjson/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME LICENSE.yyjson)
+install(FILES third_party/stb/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME LICENSE.stb)
 
 set(cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/gemmule)
 install(EXPORT gemmuleTargets NAMESPACE gemmule:: DESTINATION ${cmake_dir})

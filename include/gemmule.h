@@ -102,7 +102,8 @@ typedef struct gem_model_options {
     /* Open a native copy that lies beside the checkpoint instead of it: "NAME.gem" for NAME.gguf or the folder NAME.
      * Where there is none, or one of other files (sizes and times tell), it is written first, as gem_pack would. */
     bool packed_copy;
-    uint64_t reserved[6]; /* zero */
+    const char *mmproj;   /* NULL, or a GGUF file with the towers (llama.cpp's mmproj); they replace the model's own */
+    uint64_t reserved[5]; /* zero */
 } gem_model_options;
 
 /* Opens a checkpoint: a native file (gem_pack), a Hugging Face folder (config.json, *.safetensors or an index of
@@ -131,7 +132,7 @@ typedef struct gem_model_info {
     uint32_t window;          /* of local layers */
     uint32_t n_experts, n_experts_used, ffn_expert;
     uint32_t ple;               /* width of per-layer embeddings, or 0 */
-    bool has_vision, has_audio; /* towers found in the file; recognised, not used by this version */
+    bool has_vision, has_audio; /* towers found in the files */
     bool has_tokenizer;
     uint64_t n_parameters;        /* live text parameters (spec/text-model.md 7.1); dead ones not counted */
     uint64_t n_parameters_active; /* the same with only the experts that one token uses */
@@ -228,6 +229,7 @@ typedef struct gem_engine_options {
     uint32_t n_threads; /* 0: one per physical core */
     uint32_t chunk;     /* most rows computed at once, 1 to 4096; 0: 256 */
     uint64_t ple_ram;   /* bytes of per-layer embeddings kept in memory, which else stay in the file; 0: 16 MiB */
+    uint64_t media_cache_bytes; /* of soft tokens kept from one call to the next; 0: 256 MiB */
     uint64_t reserved[7];
 } gem_engine_options;
 
@@ -270,6 +272,85 @@ GEM_API uint64_t gem_engine_bytes(const gem_model *model, const gem_engine_optio
 GEM_API size_t gem_session_tokens(const gem_session *session, const int32_t **tokens);
 GEM_API uint32_t gem_session_context(const gem_session *session);
 
+/* ---- media ------------------------------------------------------------------------------------------- */
+
+/* An image, a frame of a video, or a piece of sound, ready to be encoded. A sequence has it as a run of placeholder
+ * tokens of one id, between markers: begin, n_tokens placeholders, end. Immutable; any number of threads, engines and
+ * sessions of its model may share it. */
+typedef struct gem_media gem_media;
+
+/* Values index the placeholder ids and are ABI. */
+typedef enum gem_media_kind { GEM_MEDIA_IMAGE = 0, GEM_MEDIA_FRAME = 1, GEM_MEDIA_AUDIO = 2 } gem_media_kind;
+
+/* One of path, bytes and rgb is given. */
+typedef struct gem_image_source {
+    const char *path;  /* a PNG or JPEG file; with FFmpeg, what that reads */
+    const void *bytes; /* [n_bytes] such a file in memory */
+    size_t n_bytes;
+    const uint8_t *rgb; /* [height, width, 3] sRGB, 8 bits, upright; rows `stride` bytes apart */
+    uint32_t width, height;
+    size_t stride;       /* 0: 3 * width */
+    gem_media_kind kind; /* GEM_MEDIA_IMAGE or GEM_MEDIA_FRAME */
+    uint32_t budget;     /* soft tokens at most: 70, 140, 280, 560 or 1120; 0: 280, of a frame 70 */
+    const char *name;    /* for messages; NULL: the path, or "image" */
+    uint64_t reserved[4];
+} gem_image_source;
+
+/* Decodes the file as far as it must, turns it upright (EXIF) and resizes it: bicubic, bit for bit what Pillow does.
+ * The source is not needed afterwards. Alpha is dropped. At most 100 million pixels and 256 MiB of file.
+ * GEM_E_ARGUMENT a budget that does not exist (the message lists those that do); GEM_E_FORMAT a file that is damaged,
+ * cut, or empty; GEM_E_UNSUPPORTED another kind of file, or a model that cannot see; GEM_E_LIMIT. */
+GEM_API gem_status gem_media_open_image(gem_media **out, const gem_model *model, const gem_image_source *source,
+                                        gem_error *err);
+/* Accepts NULL. No call that was given it may be running. */
+GEM_API void gem_media_close(gem_media *media);
+
+typedef struct gem_media_info {
+    gem_media_kind kind;
+    uint32_t n_tokens;               /* placeholders that it takes */
+    int32_t placeholder, begin, end; /* token ids; -1 where the model has none */
+    uint32_t width, height;          /* of an image, after resizing */
+    uint8_t digest[32];              /* of the content: alike for alike pixels */
+} gem_media_info;
+
+GEM_API void gem_media_get_info(const gem_media *media, gem_media_info *out);
+
+/* A video as frames: chosen evenly over its length, each with the time that stands before it in a prompt. */
+typedef struct gem_video gem_video;
+
+typedef struct gem_video_source {
+    const char *path; /* or the file in memory: */
+    const void *bytes;
+    size_t n_bytes;
+    uint32_t n_frames; /* at most 4096; 0: 32. A shorter video gives all it has */
+    float fps;         /* instead of n_frames: so many a second, at least one frame */
+    uint32_t budget;   /* of a frame; 0: 70 */
+    const char *name;  /* for messages; NULL: the path, or "video" */
+    uint64_t reserved[4];
+} gem_video_source;
+
+/* GEM_E_UNSUPPORTED in a build without FFmpeg (CMake: GEM_FFMPEG); else as gem_media_open_image. FFmpeg's own messages
+ * are turned off for the whole process. */
+GEM_API gem_status gem_video_open(gem_video **out, const gem_model *model, const gem_video_source *source,
+                                  gem_error *err);
+GEM_API void gem_video_close(gem_video *video); /* accepts NULL */
+GEM_API size_t gem_video_frames(const gem_video *video);
+/* Frame i, the video's; stamp receives its time, "mm:ss". In a prompt frames are stamp, space, begin, placeholders,
+ * end, with a space between frames. */
+GEM_API gem_media *gem_video_frame(const gem_video *video, size_t i, char stamp[16]);
+
+/* Where a sequence has a media item: tokens[at] is the first of its n_tokens placeholders. */
+typedef struct gem_media_at {
+    const gem_media *media; /* borrowed during the call */
+    size_t at;
+} gem_media_at;
+
+/* Soft tokens of an item, [n_tokens, hidden] float32: what takes the place of its placeholders' embeddings. From the
+ * engine's cache where it has them. *soft is the engine's, valid until its next call. */
+GEM_API gem_status gem_engine_encode(gem_engine *engine, const gem_media *media, const float **soft, gem_error *err);
+
+/* ---- advancing --------------------------------------------------------------------------------------- */
+
 /* Logits of the row at `position`: [vocab] float32 after the soft-cap, valid during the call.
  * Return false to cancel. */
 typedef bool gem_logits_fn(void *user, uint32_t position, const float *logits, size_t vocab);
@@ -287,8 +368,14 @@ typedef struct gem_advance {
     uint32_t logits_from;
     gem_hidden_fn *on_hidden; /* optional: all layers then run for all rows */
     void *user;
+    /* The media of the sequence, in order. When there are any, every placeholder among the tokens must belong to one;
+     * without, placeholders read as padding, as in the reference. What has been computed for the same content before is
+     * kept like any other token. */
+    const gem_media_at *media;
+    size_t n_media;
     /* results */
     size_t n_kept;       /* leading tokens whose cache was reused */
+    size_t n_encoded;    /* media that had to be encoded: neither kept nor in the engine's cache */
     const float *logits; /* [vocab] of the last token, or NULL with no_logits; the session's, valid until it
                             advances again */
 } gem_advance;
@@ -299,7 +386,9 @@ typedef struct gem_advance {
  * On failure or cancellation every session holds a prefix of its tokens that is as if nothing else had been
  * asked, and results are unspecified.
  * Errors: GEM_E_LIMIT an id out of range or a sequence longer than its session's context (nothing is
- * computed); GEM_E_NONFINITE; GEM_E_CANCELLED; GEM_E_IO a file that shrank or cannot be read any more. */
+ * computed); GEM_E_ARGUMENT media and placeholders that do not match; GEM_E_NOMEM for soft tokens, or for the rows of
+ * an image that must be computed together (before anything is computed); GEM_E_NONFINITE; GEM_E_CANCELLED; GEM_E_IO
+ * a file that shrank or cannot be read any more. */
 GEM_API gem_status gem_engine_advance(gem_engine *engine, gem_advance *items, size_t n_items, gem_progress_fn *progress,
                                       void *progress_user, gem_error *err);
 
@@ -466,6 +555,8 @@ typedef struct gem_generate_options {
     gem_constraint *constraint; /* NULL: none. max_tokens, or the rest of the context, is its budget: GEM_E_LIMIT before
                                    anything is computed when that does not suffice. Tokens that the text forces are
                                    appended without sampling and computed together */
+    const gem_media_at *media;  /* of the prompt; see gem_advance */
+    size_t n_media;
     uint64_t reserved[4];
 } gem_generate_options;
 

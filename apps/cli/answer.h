@@ -5,15 +5,17 @@
 
 #include "engine.h"
 #include "input.h"
+#include "media.h"
 #include "view.h"
 
 struct gem_cli_answer {
     const struct gem_cli_engine *engine;
     const gem_sampling *sampling;
-    size_t max_tokens;          /* 0: until the model stops */
-    size_t thought_tokens;      /* 0: no limit */
-    gem_constraint *constraint; /* NULL: any text */
-    gem_chat_parser *parser;    /* NULL: plain text, nothing is hidden */
+    size_t max_tokens;                 /* 0: until the model stops */
+    size_t thought_tokens;             /* 0: no limit */
+    gem_constraint *constraint;        /* NULL: any text */
+    gem_chat_parser *parser;           /* NULL: plain text, nothing is hidden */
+    const struct gem_cli_media *media; /* of the prompt; NULL: none */
     struct gem_cli_view *view;
     struct gem_cli_tokens *sequence; /* the prompt; what is generated comes behind it */
     gem_generate_stats stats;

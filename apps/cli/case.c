@@ -3,6 +3,8 @@
 #include "case.h"
 #include "terminal.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <yyjson.h>
 
@@ -29,15 +31,69 @@ static int read_tokens(struct gem_cli_tokens *tokens, const char *path, yyjson_v
     return 0;
 }
 
-static int check_media(const char *path, yyjson_val *media)
+/* "dir/case.json" and "a.png" to "dir/a.png". */
+static char *beside(const char *path, const char *name)
 {
-    if (!media || yyjson_is_null(media)) return 0;
-    if (!yyjson_is_arr(media)) return bad_case(path, "media", "not a list");
-    if (!yyjson_arr_size(media)) return 0;
-    return bad_case(path, "media", "media cases need vision/audio, which this version does not have");
+    const char *slash = strrchr(path, '/');
+    const size_t n = slash ? (size_t)(slash - path) + 1 : 0, size = n + strlen(name) + 1;
+    char *joined = malloc(size);
+
+    if (joined) snprintf(joined, size, "%.*s%s", (int)n, path, name);
+    return joined;
 }
 
-int gem_cli_case_read(struct gem_cli_tokens *tokens, const char *path)
+static int add_media(struct gem_cli_case *c, const char *path, yyjson_val *file, yyjson_val *at, yyjson_val *budget,
+                     gem_media_kind kind)
+{
+    struct gem_cli_case_media *more;
+
+    if (!yyjson_is_str(file)) return bad_case(path, "media", "a file is not a string");
+    if (!yyjson_is_uint(at)) return bad_case(path, "media", "'at' is not an index of tokens");
+    if (budget && (!yyjson_is_uint(budget) || yyjson_get_uint(budget) > UINT32_MAX))
+        return bad_case(path, "media", "'budget' is not a number");
+    if (!(more = realloc(c->media, (c->n_media + 1) * sizeof *more))) return gem_cli_out_of_memory();
+    c->media = more;
+    more += c->n_media;
+    *more = (struct gem_cli_case_media){.path = beside(path, yyjson_get_str(file)),
+                                        .kind = kind,
+                                        .budget = (uint32_t)yyjson_get_uint(budget),
+                                        .at = (size_t)yyjson_get_uint(at)};
+    if (!more->path) return gem_cli_out_of_memory();
+    c->n_media++;
+    return 0;
+}
+
+static int read_item(struct gem_cli_case *c, const char *path, yyjson_val *item)
+{
+    yyjson_val *kind = yyjson_obj_get(item, "kind"), *budget = yyjson_obj_get(item, "budget");
+    yyjson_val *at = yyjson_obj_get(item, "at"), *frames = yyjson_obj_get(item, "frames");
+    int code = 0;
+
+    if (yyjson_equals_str(kind, "image"))
+        return add_media(c, path, yyjson_obj_get(item, "file"), at, budget, GEM_MEDIA_IMAGE);
+    if (!yyjson_equals_str(kind, "video"))
+        return bad_case(path, "media", "a kind that this version does not have: it sees images and videos");
+    if (yyjson_arr_size(frames) == 0 || yyjson_arr_size(frames) != yyjson_arr_size(at))
+        return bad_case(path, "media", "a video needs frames, and 'at' of each");
+    for (size_t i = 0; i < yyjson_arr_size(frames) && !code; i++)
+        code = add_media(c, path, yyjson_arr_get(frames, i), yyjson_arr_get(at, i), budget, GEM_MEDIA_FRAME);
+    return code;
+}
+
+static int read_media(struct gem_cli_case *c, const char *path, yyjson_val *media)
+{
+    yyjson_arr_iter iter;
+    yyjson_val *item;
+    int code = 0;
+
+    if (!media || yyjson_is_null(media)) return 0;
+    if (!yyjson_is_arr(media)) return bad_case(path, "media", "not a list");
+    yyjson_arr_iter_init(media, &iter);
+    while (!code && (item = yyjson_arr_iter_next(&iter))) code = read_item(c, path, item);
+    return code;
+}
+
+int gem_cli_case_read(struct gem_cli_case *c, const char *path)
 {
     struct gem_cli_text text = {0};
     yyjson_doc *doc = NULL;
@@ -53,12 +109,20 @@ int gem_cli_case_read(struct gem_cli_tokens *tokens, const char *path)
     yyjson_val *root = yyjson_doc_get_root(doc);
     if (!yyjson_is_obj(root))
         code = bad_case(path, "case", "not an object");
-    else if (!(code = check_media(path, yyjson_obj_get(root, "media"))))
-        code = read_tokens(tokens, path, yyjson_obj_get(root, "tokens"));
+    else if (!(code = read_media(c, path, yyjson_obj_get(root, "media"))))
+        code = read_tokens(&c->tokens, path, yyjson_obj_get(root, "tokens"));
 done:
     yyjson_doc_free(doc);
     gem_cli_text_free(&text);
     return code;
+}
+
+void gem_cli_case_free(struct gem_cli_case *c)
+{
+    for (size_t i = 0; i < c->n_media; i++) free(c->media[i].path);
+    free(c->media);
+    gem_cli_tokens_free(&c->tokens);
+    *c = (struct gem_cli_case){0};
 }
 
 /* The reference cases were made with sorted(set(range(0, T, T // 16)) | set(range(T - 8, T))) for T > 64. */

@@ -5,10 +5,26 @@
 
 #include "input.h"
 
-/* Reads the tokens of CASE.json: {"tokens": [2, ...], "media": [], ...}. Media are refused, for this version has no
- * vision and no audio. Other keys ("greedy": what the reference chose) are results and not needed. 0 or an exit code
- * after saying what is wrong. */
-int gem_cli_case_read(struct gem_cli_tokens *tokens, const char *path);
+/* An image, or a frame of a video. */
+struct gem_cli_case_media {
+    char *path; /* beside the case */
+    gem_media_kind kind;
+    uint32_t budget; /* 0: not said */
+    size_t at;
+};
+
+/* Zero-initialised is empty. */
+struct gem_cli_case {
+    struct gem_cli_tokens tokens;
+    struct gem_cli_case_media *media;
+    size_t n_media;
+};
+
+/* Reads CASE.json: {"tokens": [2, ...], "media": [{"kind": "image", "file": "a.png", "budget": 70, "at": 7}, {"kind":
+ * "video", "frames": ["b.png", ...], "budget": 70, "at": [9, ...]}], ...}. Other keys ("greedy": what the reference
+ * chose) are results and not needed. 0 or an exit code after saying what is wrong. */
+int gem_cli_case_read(struct gem_cli_case *c, const char *path);
+void gem_cli_case_free(struct gem_cli_case *c);
 
 /* Chooses which of n_tokens rows are kept, in rising order. which: "all"; "16": the last 16; NULL: all up to 64 tokens,
  * else the choice of the reference cases: every (n / 16)th and the last 8. */

@@ -59,10 +59,15 @@ static const char *const cpus[] = {"c", "avx2", "avx512", "avx512bf16", NULL};
         {.name = "packed-copy",                                                                                        \
          .kind = GEM_CLI_FLAG,                                                                                         \
          .offset = offsetof(struct gem_cli_engine_args, packed_copy),                                                  \
-         .help = "use the native copy beside MODEL, and write it first where there is none"},
+         .help = "use the native copy beside MODEL, and write it first where there is none"},                          \
+        {.name = "mmproj",                                                                                             \
+         .kind = GEM_CLI_FILE,                                                                                         \
+         .offset = offsetof(struct gem_cli_engine_args, mmproj),                                                       \
+         .value = "FILE",                                                                                              \
+         .help = "a GGUF file with the towers for images and sound that the model's own file lacks"},
 
-const struct gem_cli_option gem_cli_fast_options[7] = {ENGINE_OPTIONS("fast")};
-const struct gem_cli_option gem_cli_exact_options[7] = {ENGINE_OPTIONS("exact")};
+const struct gem_cli_option gem_cli_fast_options[8] = {ENGINE_OPTIONS("fast")};
+const struct gem_cli_option gem_cli_exact_options[8] = {ENGINE_OPTIONS("exact")};
 
 gem_precision gem_cli_precision(const char *name)
 {
@@ -83,6 +88,7 @@ int gem_cli_model_open(struct gem_cli_engine *e, const char *path, const struct 
         .progress = gem_cli_progress,
         .ram = (uint64_t)args->ram << 20,
         .packed_copy = args->packed_copy,
+        .mmproj = args->mmproj,
     };
     const double start = gem_cli_seconds();
     gem_error err;

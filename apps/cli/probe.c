@@ -4,6 +4,7 @@
 #include "case.h"
 #include "commands.h"
 #include "engine.h"
+#include "media.h"
 #include "safetensors.h"
 #include "terminal.h"
 
@@ -47,12 +48,15 @@ static const struct gem_cli_option options[] = {
      .help = "also N tokens that follow, each the most likely (the lowest id of equals); no token stops it"},
 };
 
-enum { ROWS, LOGITS, HIDDEN, GREEDY, N_TENSORS };
+enum { ROWS, LOGITS, HIDDEN, SOFT, GREEDY, N_TENSORS };
 
 struct probe {
     const struct args *args;
     struct gem_cli_engine engine;
-    struct gem_cli_tokens tokens, rows;
+    struct gem_cli_case test_case;
+    struct gem_cli_media media;
+    struct gem_cli_tokens tokens, rows; /* tokens: the case's, and those that follow */
+    uint64_t n_soft;
     int32_t *row_of; /* [n_tokens] index in rows of each position, or -1 */
     size_t n_prompt;
     struct gem_cli_output output;
@@ -112,11 +116,14 @@ static size_t describe_tensors(struct probe *probe, struct gem_cli_tensor *wante
         (struct gem_cli_tensor){.name = "logits", .dtype = "F32", .n_dims = 2, .shape = {n_rows, info->vocab}};
     probe->tensors[HIDDEN] = (struct gem_cli_tensor){
         .name = "hidden", .dtype = "F32", .n_dims = 3, .shape = {info->n_layers + 1, n_rows, info->hidden}};
+    probe->tensors[SOFT] =
+        (struct gem_cli_tensor){.name = "soft", .dtype = "F32", .n_dims = 2, .shape = {probe->n_soft, info->hidden}};
     probe->tensors[GREEDY] =
         (struct gem_cli_tensor){.name = "greedy", .dtype = "I32", .n_dims = 1, .shape = {probe->args->greedy}};
     wanted[n++] = &probe->tensors[ROWS];
     wanted[n++] = &probe->tensors[LOGITS];
     if (probe->args->hidden) wanted[n++] = &probe->tensors[HIDDEN];
+    if (probe->n_soft) wanted[n++] = &probe->tensors[SOFT];
     if (probe->args->greedy) wanted[n++] = &probe->tensors[GREEDY];
     return n;
 }
@@ -164,6 +171,8 @@ static int compute_rows(struct probe *probe, const float **logits)
         .logits_from = (uint32_t)probe->rows.ids[0],
         .on_hidden = probe->args->hidden ? on_hidden : NULL,
         .user = probe,
+        .media = probe->media.at,
+        .n_media = probe->media.n,
     };
     const int code = advance(probe, &item);
 
@@ -190,6 +199,8 @@ static int compute_greedy(struct probe *probe, const float *logits)
         if (i + 1 == probe->args->greedy) break;
         item.tokens = probe->tokens.ids;
         item.n_tokens = probe->tokens.n;
+        item.media = probe->media.at;
+        item.n_media = probe->media.n;
         if ((code = advance(probe, &item))) return code;
         logits = item.logits;
     }
@@ -197,15 +208,58 @@ static int compute_greedy(struct probe *probe, const float *logits)
                                      probe->args->greedy);
 }
 
+/* Soft tokens as the towers give them: of images, then of videos. */
+static int compute_soft(struct probe *probe)
+{
+    uint64_t row = 0;
+    int code = 0;
+
+    for (int kind = GEM_MEDIA_IMAGE; kind <= GEM_MEDIA_AUDIO; kind++)
+        for (size_t i = 0; i < probe->media.n && !code; i++) {
+            const uint64_t hidden = gem_model_get_info(probe->engine.model)->hidden;
+            gem_media_info info;
+            const float *soft;
+            gem_error err;
+
+            gem_media_get_info(probe->media.items[i].media, &info);
+            if ((int)info.kind != kind) continue;
+            if (gem_engine_encode(probe->engine.engine, probe->media.items[i].media, &soft, &err))
+                return gem_cli_fail(&err);
+            code = gem_cli_safetensors_write(&probe->output, &probe->tensors[SOFT], row * hidden, soft,
+                                             info.n_tokens * hidden);
+            row += info.n_tokens;
+        }
+    return code;
+}
+
+static int open_media(struct probe *probe)
+{
+    int code = 0;
+
+    for (size_t i = 0; i < probe->test_case.n_media && !code; i++) {
+        const struct gem_cli_case_media *m = &probe->test_case.media[i];
+        const gem_image_source source = {.path = m->path, .kind = m->kind, .budget = m->budget};
+        gem_media_info info;
+
+        if ((code = gem_cli_media_add(&probe->media, probe->engine.model, &source, m->at))) break;
+        gem_media_get_info(probe->media.items[i].media, &info);
+        probe->n_soft += info.n_tokens;
+    }
+    return code;
+}
+
 static int prepare(struct probe *probe)
 {
     const struct args *args = probe->args;
-    int code = gem_cli_case_read(&probe->tokens, args->test_case);
+    int code = gem_cli_case_read(&probe->test_case, args->test_case);
 
     if (code) return code;
+    if ((code = gem_cli_tokens_append(&probe->tokens, probe->test_case.tokens.ids, probe->test_case.tokens.n)))
+        return code;
     probe->n_prompt = probe->tokens.n;
     if ((code = gem_cli_case_rows(&probe->rows, probe->n_prompt, args->rows)) || (code = map_rows(probe))) return code;
     if ((code = gem_cli_model_open(&probe->engine, args->model, &args->engine))) return code;
+    if ((code = open_media(probe))) return code;
     return gem_cli_session_open(&probe->engine, &args->engine, (uint32_t)probe->n_prompt + args->greedy);
 }
 
@@ -219,13 +273,15 @@ static int run(const void *arguments)
     if (!args->output) return gem_cli_usage("probe", "-o FILE is missing");
     if (!strcmp(args->output, "-")) return gem_cli_usage("probe", "-o needs a file; standard output will not do");
     if ((code = prepare(&probe)) || (code = begin_output(&probe))) goto done;
-    if ((code = compute_rows(&probe, &logits))) goto done;
+    if ((code = compute_soft(&probe)) || (code = compute_rows(&probe, &logits))) goto done;
     if (args->greedy && (code = compute_greedy(&probe, logits))) goto done;
     code = gem_cli_output_commit(&probe.output);
     gem_cli_progress_end();
 done:
     gem_cli_output_close(&probe.output);
+    gem_cli_media_free(&probe.media);
     gem_cli_engine_close(&probe.engine);
+    gem_cli_case_free(&probe.test_case);
     gem_cli_tokens_free(&probe.tokens);
     gem_cli_tokens_free(&probe.rows);
     free(probe.row_of);
@@ -240,10 +296,14 @@ static const char *const examples[] = {
 const struct gem_cli_command gem_cli_probe = {
     .name = "probe",
     .summary = "logits and hidden states of a case, as a file",
-    .details = "CASE is JSON: {\"tokens\": [2, ...], \"media\": []}; other keys are not looked at. FILE receives "
-               "\"rows\" I32 [R], \"logits\" F32 [R,V] after the soft-cap, with --hidden \"hidden\" F32 [L+1,R,H], and "
-               "with --greedy \"greedy\" I32 [N]. The same input gives the same bytes, and the file appears whole or "
-               "not at all.",
+    .details =
+        "CASE is JSON: {\"tokens\": [2, ...], \"media\": [{\"kind\": \"image\", \"file\": \"a.png\", \"budget\": 70, "
+        "\"at\": 7}]}, \"at\" being the index of the first placeholder and a video having \"frames\", a list of "
+        "files, and a list as \"at\"; other keys are not looked at. FILE receives "
+        "\"rows\" I32 [R], \"logits\" F32 [R,V] after the soft-cap, with --hidden \"hidden\" F32 [L+1,R,H], with "
+        "media \"soft\" F32 [N,H], and with --greedy \"greedy\" I32 [N]. The same input gives the same bytes, and the "
+        "file appears whole or "
+        "not at all.",
     .examples = examples,
     .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model),
                   "a native or GGUF file, or a Hugging Face folder"},

@@ -3,6 +3,7 @@
 #include "answer.h"
 #include "commands.h"
 #include "constraint.h"
+#include "media.h"
 #include "sampling.h"
 #include "talk.h"
 #include "terminal.h"
@@ -12,7 +13,9 @@
 struct args {
     struct gem_cli_common common;
     const char *model, *text, *file;
-    uint32_t max_tokens, ctx;
+    struct gem_cli_list images, videos;
+    uint32_t max_tokens, ctx, budget, frames;
+    float fps;
     bool raw, stats, json;
     struct gem_cli_talk_args talk;
     struct gem_cli_engine_args engine;
@@ -21,6 +24,40 @@ struct args {
 };
 
 static const struct gem_cli_option options[] = {
+    {.name = "image",
+     .kind = GEM_CLI_LIST,
+     .offset = offsetof(struct args, images),
+     .value = "FILE",
+     .help = "an image, PNG or JPEG, before the text; once for each image"},
+    {.name = "video",
+     .kind = GEM_CLI_LIST,
+     .offset = offsetof(struct args, videos),
+     .value = "FILE",
+     .help = "a video, as frames with their times, after the images; once for each video"},
+    {.name = "frames",
+     .kind = GEM_CLI_U32,
+     .offset = offsetof(struct args, frames),
+     .min = 1,
+     .max = 4096,
+     .value = "N",
+     .fallback_shown = "32",
+     .help = "frames of a video, evenly over its length"},
+    {.name = "fps",
+     .kind = GEM_CLI_F32,
+     .offset = offsetof(struct args, fps),
+     .min = 0.001,
+     .max = 1000,
+     .value = "X",
+     .fallback_shown = "not used",
+     .help = "frames of a video per second, instead of --frames"},
+    {.name = "budget",
+     .kind = GEM_CLI_U32,
+     .offset = offsetof(struct args, budget),
+     .min = 1,
+     .max = UINT32_MAX,
+     .value = "N",
+     .fallback_shown = "280, of a frame 70",
+     .help = "most tokens that an image may take: 70, 140, 280, 560 or 1120"},
     {.name = "max-tokens",
      .letter = 'n',
      .kind = GEM_CLI_U32,
@@ -66,6 +103,7 @@ struct run {
     struct gem_cli_text text;
     struct gem_cli_talk talk;
     gem_constraint *constraint;
+    struct gem_cli_media media;
 };
 
 static bool is_blank(const struct gem_cli_text *text)
@@ -84,6 +122,22 @@ static int read_text(struct run *r)
     code = args->file ? gem_cli_read(&r->text, args->file) : gem_cli_read_operand(&r->text, "run", "TEXT", args->text);
     if (code || args->raw || !is_blank(&r->text)) return code;
     return gem_cli_usage("run", "the prompt is empty");
+}
+
+static int open_media(struct gem_cli_media *media, const gem_model *model, const struct args *args)
+{
+    int code = 0;
+
+    for (size_t i = 0; i < args->images.n && !code; i++) {
+        const gem_image_source source = {.path = args->images.items[i], .budget = args->budget};
+        code = gem_cli_media_add(media, model, &source, 0);
+    }
+    for (size_t i = 0; i < args->videos.n && !code; i++) {
+        const gem_video_source source = {
+            .path = args->videos.items[i], .budget = args->budget, .n_frames = args->frames, .fps = args->fps};
+        code = gem_cli_media_add_video(media, model, &source);
+    }
+    return code;
 }
 
 /* A long prompt gets the context that it needs and room for an answer, as far as the model was trained for it. */
@@ -112,6 +166,7 @@ static int answer_turn(struct run *r)
     talk->max_tokens = r->args->max_tokens;
     talk->view.json = r->args->json;
     talk->constraint = r->constraint;
+    talk->media = &r->media;
     if (code || (code = gem_cli_talk_say(talk, r->text.data, r->text.n, "the prompt"))) return code;
     if ((code = gem_cli_talk_render(talk)) || (code = open_session(r, talk->sequence.n))) return code;
     if ((code = gem_cli_talk_answer(talk, &calls))) return code;
@@ -129,12 +184,15 @@ static int continue_text(struct run *r)
         .sampling = &r->sampling.sampling,
         .max_tokens = r->args->max_tokens,
         .constraint = r->constraint,
+        .media = &r->media,
         .view = &view,
         .sequence = &sequence,
     };
     const int32_t bos = gem_model_bos(r->engine.model);
     int code = bos < 0 ? 0 : gem_cli_tokens_push(&sequence, bos);
 
+    for (size_t i = 0; i < r->media.n && !code; i++)
+        code = gem_cli_media_write(&r->media, i, r->engine.model, "", &sequence);
     if (code || (code = gem_cli_tokens_encode(&sequence, r->engine.model, r->text.data, r->text.n, false))) goto done;
     if ((code = open_session(r, sequence.n)) || (code = gem_cli_answer_run(&answer))) goto done;
     if (view.json) code = gem_cli_view_json_end(&answer.stats, NULL, 0);
@@ -176,10 +234,12 @@ static int run(const void *arguments)
     code = gem_cli_sampling_make(&r.sampling, r.engine.model, "run", &args->common, &args->sampling);
     turns = !args->raw && gem_model_get_chat(r.engine.model)->format != GEM_CHAT_NONE;
     if (!code && !turns) code = check_raw(args);
+    if (!code) code = open_media(&r.media, r.engine.model, args);
     if (!code) code = make_constraint(&r, turns && strcmp(args->talk.think, "off"));
     if (!code) code = turns ? answer_turn(&r) : continue_text(&r);
 done:
     gem_constraint_close(r.constraint);
+    gem_cli_media_free(&r.media);
     gem_cli_talk_close(&r.talk);
     gem_cli_sampling_free(&r.sampling);
     gem_cli_engine_close(&r.engine);
@@ -191,6 +251,7 @@ static const char *const examples[] = {
     "gemmule run gemma-4-E2B-it-Q4_0.gguf \"Why is the sky blue?\"",
     "gemmule run --think 500 --thoughts length MODEL - < question.txt",
     "gemmule run --json --tools tools.json MODEL \"What is the weather in Paris?\"",
+    "gemmule run --image cat.jpg --budget 560 MODEL \"What is on the picture?\"",
     "gemmule run --schema person.json MODEL \"Who wrote Faust?\"",
     "gemmule run --raw --greedy -n 40 MODEL \"Once upon a time\"",
     NULL,

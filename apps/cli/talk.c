@@ -121,11 +121,36 @@ int gem_cli_talk_set_system(struct gem_cli_talk *talk, const char *text, size_t 
     return 0;
 }
 
+static bool add_part(yyjson_mut_doc *doc, yyjson_mut_val *parts, const char *type, yyjson_mut_val *text)
+{
+    yyjson_mut_val *part = yyjson_mut_arr_add_obj(doc, parts);
+
+    return part && yyjson_mut_obj_add_str(doc, part, "type", type) &&
+           (!text || yyjson_mut_obj_add_val(doc, part, "text", text));
+}
+
+/* The content of a message becomes a list: what is shown, then the text. */
+static int add_media(struct gem_cli_talk *talk, yyjson_mut_val *message)
+{
+    yyjson_mut_val *text = yyjson_mut_obj_remove_key(message, "content"), *parts = yyjson_mut_arr(talk->doc);
+    const struct gem_cli_media *media = talk->media;
+    bool ok = text && parts;
+
+    for (size_t i = 0; i < media->n && ok; i++) {
+        const struct gem_cli_media_item *item = &media->items[i];
+        if (item->stamp[0] && !item->first_frame) continue;
+        ok = add_part(talk->doc, parts, item->stamp[0] ? "video" : "image", NULL);
+    }
+    ok = ok && add_part(talk->doc, parts, "text", text) && yyjson_mut_obj_add_val(talk->doc, message, "content", parts);
+    return ok ? 0 : gem_cli_out_of_memory();
+}
+
 int gem_cli_talk_say(struct gem_cli_talk *talk, const char *text, size_t n, const char *name)
 {
     int code = 0;
     yyjson_mut_val *message = make_message(talk, "user", text, n, name, &code);
 
+    if (!code && talk->media && talk->media->n > 0) code = add_media(talk, message);
     if (code) return code;
     return yyjson_mut_arr_append(talk->messages, message) ? 0 : gem_cli_out_of_memory();
 }
@@ -144,14 +169,37 @@ int gem_cli_talk_result(struct gem_cli_talk *talk, yyjson_mut_val *call, const c
 
 /* ---- answers ---------------------------------------------------------------------------------------------------- */
 
-static int refuse_media(const gem_chat_prompt *prompt)
+/* An item where the template has its placeholder; of a video all frames. */
+static int write_media(struct gem_cli_talk *talk, size_t *item)
+{
+    struct gem_cli_media *media = talk->media;
+    int code;
+
+    do {
+        if ((code = gem_cli_media_write(media, *item, talk->engine->model, "", &talk->sequence))) return code;
+        ++*item;
+    } while (*item < media->n && media->items[*item].stamp[0] && !media->items[*item].first_frame);
+    return 0;
+}
+
+static int expand_media(struct gem_cli_talk *talk, const int32_t *tokens, size_t n)
 {
     const gem_chat_media *media;
+    const size_t n_media = gem_chat_prompt_media(talk->prompt, &media);
+    size_t at = 0, item = 0;
+    int code;
 
-    if (gem_chat_prompt_media(prompt, &media) == 0) return 0;
-    gem_cli_error("message %zu has %s %s, which this version can not use", media->message,
-                  media->type[0] == 'v' ? "a" : "an", media->type);
-    return GEM_CLI_EXIT_FILE;
+    for (size_t i = 0; i < n_media; i++) {
+        if (!talk->media || item == talk->media->n) {
+            gem_cli_error("message %zu has %s %s that was not given", media[i].message,
+                          media[i].type[0] == 'v' ? "a" : "an", media[i].type);
+            return GEM_CLI_EXIT_FILE;
+        }
+        if ((code = gem_cli_tokens_append(&talk->sequence, tokens + at, media[i].token - at))) return code;
+        if ((code = write_media(talk, &item))) return code;
+        at = media[i].token + 1;
+    }
+    return gem_cli_tokens_append(&talk->sequence, tokens + at, n - at);
 }
 
 int gem_cli_talk_render(struct gem_cli_talk *talk)
@@ -163,7 +211,6 @@ int gem_cli_talk_render(struct gem_cli_talk *talk)
     const int32_t *tokens;
     gem_status status;
     gem_error err;
-    int code;
 
     if (!messages) return gem_cli_out_of_memory();
     gem_chat_prompt_close(talk->prompt);
@@ -171,10 +218,9 @@ int gem_cli_talk_render(struct gem_cli_talk *talk)
                              &err);
     free(messages);
     if (status) return gem_cli_fail(&err);
-    if ((code = refuse_media(talk->prompt))) return code;
-    n = gem_chat_prompt_tokens(talk->prompt, &tokens);
     talk->sequence.n = 0;
-    return gem_cli_tokens_append(&talk->sequence, tokens, n);
+    n = gem_chat_prompt_tokens(talk->prompt, &tokens);
+    return expand_media(talk, tokens, n);
 }
 
 /* Adds what the parser has read to the messages, in JSON mode also as the last line. */
@@ -208,6 +254,7 @@ int gem_cli_talk_answer(struct gem_cli_talk *talk, yyjson_mut_val **calls)
         .max_tokens = talk->max_tokens,
         .thought_tokens = talk->thought_tokens,
         .constraint = talk->constraint,
+        .media = talk->media,
         .view = &talk->view,
         .sequence = &talk->sequence,
     };

@@ -6,6 +6,7 @@
 
 #include "engine.h"
 #include "input.h"
+#include "media.h"
 #include "sampling.h"
 #include "view.h"
 
@@ -24,8 +25,9 @@ struct gem_cli_talk {
     gem_logit_bias *bias;   /* the sampling's, and control tokens that have no place in an answer */
     size_t max_tokens;
     bool thinking;
-    size_t thought_tokens;      /* 0: no limit */
-    gem_constraint *constraint; /* of answers; borrowed; NULL: any text */
+    size_t thought_tokens;       /* 0: no limit */
+    gem_constraint *constraint;  /* of answers; borrowed; NULL: any text */
+    struct gem_cli_media *media; /* shown with the first thing that is said; borrowed; NULL: none */
     struct gem_cli_view view;
     yyjson_mut_doc *doc;
     yyjson_mut_val *messages;  /* an array of doc */

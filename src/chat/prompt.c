@@ -40,7 +40,7 @@ static void digest(const char *s, size_t n, char *hex)
     gem_sha256_begin(&sha);
     gem_sha256_add(&sha, s, n);
     gem_sha256_add(&sha, "\n", 1);
-    gem_sha256_end(&sha, hex);
+    gem_digest_hex(gem_sha256_end(&sha), hex);
 }
 
 void gem_chat_compare_template(gem_chat_info *info, const char *template, size_t n)
@@ -68,7 +68,7 @@ void gem_chat_compare_template(gem_chat_info *info, const char *template, size_t
     info->has_template = true;
     gem_sha256_begin(&sha);
     gem_sha256_add(&sha, template, n);
-    gem_sha256_end(&sha, info->sha256);
+    gem_digest_hex(gem_sha256_end(&sha), info->sha256);
     digest(template, n, hex);
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcmp(hex, known[i].sha256) || info->format < GEM_CHAT_GEMMA4_SMALL) continue;

@@ -101,7 +101,11 @@ static gem_status compute(struct generation *g, gem_error *err)
 {
     const gem_generate_options *o = g->options;
     const bool prompt = g->stats.n_generated == 0;
-    gem_advance step = {.session = g->session, .tokens = g->session->sequence, .n_tokens = g->n_tokens};
+    gem_advance step = {.session = g->session,
+                        .tokens = g->session->sequence,
+                        .n_tokens = g->n_tokens,
+                        .media = o->media,
+                        .n_media = o->n_media};
     gem_status st;
 
     if (o->on_logprobs && g->n_reported < g->n_tokens) {
@@ -109,7 +113,8 @@ static gem_status compute(struct generation *g, gem_error *err)
         step.logits_from = (uint32_t)g->n_reported - 1;
         step.user = g;
     }
-    st = gem_engine_advance(g->session->engine, &step, 1, prompt ? o->progress : NULL, o->progress_user, err);
+    st = gem_engine_step(g->session->engine, &step, 1, g->stats.n_prompt, prompt ? o->progress : NULL, o->progress_user,
+                         err);
     if (st) return st;
     if (prompt) g->stats.n_kept = step.n_kept;
     g->n_reported = g->n_tokens;
@@ -309,7 +314,8 @@ static gem_status begin(struct generation *g, const int32_t *prompt, size_t n_pr
 
     if ((st = check(g, err))) return st;
     if (n_prompt == 0 || n_prompt > s->cache.context) { /* refused there, with a message of its own */
-        gem_advance step = {.session = s, .tokens = prompt, .n_tokens = n_prompt};
+        gem_advance step = {
+            .session = s, .tokens = prompt, .n_tokens = n_prompt, .media = o->media, .n_media = o->n_media};
         return gem_engine_advance(s->engine, &step, 1, NULL, NULL, err);
     }
     if (prompt != s->sequence) memmove(s->sequence, prompt, n_prompt * sizeof *prompt);

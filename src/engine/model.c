@@ -78,6 +78,12 @@ static gem_status read_config(struct gem_model *m, const char *path, gem_error *
 
     if (!st && !label) st = gem_fail(err, GEM_E_IO, 0, "%s: no config.json", path);
     if (!st) st = gem_hparams_from_config(&m->h, label, map.data, (size_t)map.n_bytes, err);
+    if (!st && m->h.has_vision && /* a tower that is not supported is an error of those who show it images */
+        gem_vision_hparams_from_config(&m->vision_h, label, map.data, (size_t)map.n_bytes, &m->no_vision) ==
+            GEM_E_NOMEM) {
+        st = GEM_E_NOMEM;
+        if (err) *err = m->no_vision;
+    }
     gem_map_close(&map);
     gem_free(label);
     return st;
@@ -123,10 +129,15 @@ static gem_status find_folder(struct gem_model *m, const char *path, gem_error *
 static void find_placeholders(struct gem_model *m)
 {
     static const char *const names[] = {"<|image|>", "<|video|>", "<|audio|>"};
+    static const char *const begins[] = {"<|image>", "<|image>", "<|audio>"};
+    static const char *const ends[] = {"<image|>", "<image|>", "<audio|>"};
     const int32_t pad = m->tokenizer ? gem_tokenizer_find(m->tokenizer, "<pad>", 5) : -1;
 
-    for (size_t i = 0; m->tokenizer && m->h.family == GEM_FAMILY_GEMMA4 && i < 3; i++)
+    for (size_t i = 0; m->tokenizer && m->h.family == GEM_FAMILY_GEMMA4 && i < 3; i++) {
         m->h.placeholders[i] = gem_tokenizer_find(m->tokenizer, names[i], strlen(names[i]));
+        m->h.media_begin[i] = gem_tokenizer_find(m->tokenizer, begins[i], strlen(begins[i]));
+        m->h.media_end[i] = gem_tokenizer_find(m->tokenizer, ends[i], strlen(ends[i]));
+    }
     if (pad >= 0 && (uint32_t)pad < m->h.vocab) m->h.pad = pad;
 }
 
@@ -177,6 +188,29 @@ static gem_status open_files(struct gem_model *m, const char *path, gem_error *e
     if ((st = read_tokenizer_json(m, err))) return st;
     if ((st = gem_chat_from_folder(m, err))) return st;
     return gem_recommend_from_folder(m, err);
+}
+
+/* The towers: in a file of their own, or among the model's tensors. */
+static gem_status find_towers(struct gem_model *m, const char *mmproj, gem_error *err)
+{
+    const char *s = NULL;
+    size_t n = 0;
+    gem_status st;
+
+    if (!(m->towers = gem_calloc(1, sizeof *m->towers, "towers", err))) return GEM_E_NOMEM;
+    pthread_mutex_init(&m->towers->lock, NULL);
+    if (!mmproj) {
+        if (m->h.family == GEM_FAMILY_GEMMA4 && gem_vision_is_in(&m->archive)) m->sees = &m->archive;
+        return GEM_OK;
+    }
+    if ((st = gem_gguf_open(&m->mmproj, mmproj, err))) return st;
+    if ((st = gem_kv_get_string(&m->mmproj, "general.architecture", true, &s, &n, err))) return st;
+    if (n != 4 || memcmp(s, "clip", 4))
+        return gem_fail(err, GEM_E_FORMAT, 0, "%s: not an mmproj file: its architecture is %.*s, not clip", mmproj,
+                        n > 32 ? 32 : (int)n, s);
+    m->no_vision.code = GEM_OK; /* of the folder's own tower */
+    if (gem_vision_is_in(&m->mmproj)) m->sees = &m->mmproj;
+    return GEM_OK;
 }
 
 static gem_status check_vocabulary(const struct gem_model *m, gem_error *err)
@@ -250,6 +284,7 @@ static void fill_info(struct gem_model *m, const gem_model_options *o)
         info->has_vision |= m->roles[i] == GEM_ROLE_VISION;
         info->has_audio |= m->roles[i] == GEM_ROLE_AUDIO;
     }
+    info->has_vision |= m->sees != NULL;
     for (uint32_t i = 0; i < m->archive.n_files; i++) /* without those inside another */
         if (m->archive.maps[i].fd) info->file_bytes += m->archive.maps[i].n_bytes;
 }
@@ -316,6 +351,7 @@ static gem_status open_model(gem_model **out, const char *path, const gem_model_
     if ((st = choose_kernels(m, o->cpu, err))) goto fail;
     if ((st = open_files(m, path, err))) goto fail;
     if ((st = check_vocabulary(m, err))) goto fail;
+    if ((st = find_towers(m, o->mmproj, err))) goto fail;
     if ((st = take_name(m, path, err))) goto fail;
     st = GEM_E_NOMEM;
     if (!(m->roles = gem_calloc(m->archive.n_tensors, sizeof *m->roles, "a list of tensors", err))) goto fail;
@@ -353,7 +389,13 @@ void gem_model_close(gem_model *m)
         pthread_mutex_destroy(&m->shared->mutex);
         gem_free(m->shared);
     }
+    if (m->towers) {
+        gem_vision_close(&m->towers->vision);
+        pthread_mutex_destroy(&m->towers->lock);
+        gem_free(m->towers);
+    }
     gem_weights_close(&m->w);
+    gem_archive_close(&m->mmproj);
     gem_tokenizer_close(m->tokenizer);
     gem_archive_close(&m->archive);
     gem_free(m->roles);

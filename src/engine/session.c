@@ -13,6 +13,8 @@ enum {
     DEFAULT_PLE_RAM = 16 << 20
 };
 
+static const uint64_t default_media_cache = (uint64_t)256 << 20;
+
 static uint32_t chunk_of(const gem_engine_options *o) { return o && o->chunk ? o->chunk : DEFAULT_CHUNK; }
 
 static unsigned threads_of(const gem_engine_options *o)
@@ -38,12 +40,12 @@ uint64_t gem_engine_bytes(const gem_model *m, const gem_engine_options *o)
 }
 
 /* Only a ceiling makes a pass care where its weights are. */
-static gem_status open_stream(struct gem_engine *e, gem_error *err)
+gem_status gem_engine_open_stream(const struct gem_engine *e, struct gem_forward *f, gem_error *err)
 {
     const struct gem_model *m = e->model;
 
     if (m->ledger->ceiling == UINT64_MAX) return GEM_OK;
-    return gem_stream_open(&e->forward.stream, &m->w, &m->h, m->info.precision == GEM_PRECISION_FAST, err);
+    return gem_stream_open(&f->stream, &m->w, &m->h, m->info.precision == GEM_PRECISION_FAST, err);
 }
 
 gem_status gem_engine_open(gem_engine **out, const gem_model *m, const gem_engine_options *o, gem_error *err)
@@ -62,15 +64,17 @@ gem_status gem_engine_open(gem_engine **out, const gem_model *m, const gem_engin
     if (!(e = gem_calloc(1, sizeof *e, "an engine", err))) return st;
     e->model = m;
     e->chunk = chunk_of(o);
+    e->ple_cap = ple_cap(o);
     if ((st =
              gem_ledger_take(m->ledger, needed, gem_session_bytes(m, NULL, o), "the scratch memory of an engine", err)))
         goto fail;
     e->taken = needed;
+    e->soft.ceiling = o && o->media_cache_bytes ? o->media_cache_bytes : default_media_cache;
     if ((st = gem_pool_open(&e->pool, threads_of(o), err))) goto fail;
     if ((st = gem_forward_open(&e->forward, &m->h, &m->w, &m->kern, e->pool, m->info.precision == GEM_PRECISION_EXACT,
-                               e->chunk, ple_cap(o), err)))
+                               e->chunk, e->ple_cap, err)))
         goto fail;
-    if ((st = open_stream(e, err))) goto fail;
+    if ((st = gem_engine_open_stream(e, &e->forward, err))) goto fail;
     *out = e;
     return GEM_OK;
 fail:
@@ -81,6 +85,8 @@ fail:
 void gem_engine_close(gem_engine *e)
 {
     if (!e) return;
+    gem_soft_cache_close(&e->soft);
+    gem_vision_scratch_close(&e->vision_scratch);
     gem_forward_close(&e->forward);
     gem_pool_close(e->pool);
     gem_ledger_give(e->model->ledger, e->taken);
@@ -111,8 +117,8 @@ static uint32_t slack_of(const gem_session_options *o) { return o && o->local_sl
 static uint64_t bytes_for(const struct gem_model *m, uint32_t context, uint32_t slack, uint32_t chunk)
 {
     return gem_cache_bytes(&m->h, cache_type(m), context, gem_cache_local_cap(&m->h, context, slack, chunk)) +
-           2 * gem_align_up((uint64_t)context * sizeof(int32_t)) + gem_align_up((uint64_t)m->h.vocab * sizeof(float)) +
-           sizeof(struct gem_session);
+           2 * gem_align_up((uint64_t)context * sizeof(int32_t)) + gem_align_up((uint64_t)context * sizeof(uint64_t)) +
+           gem_align_up((uint64_t)m->h.vocab * sizeof(float)) + sizeof(struct gem_session);
 }
 
 uint64_t gem_session_bytes(const gem_model *m, const gem_session_options *o, const gem_engine_options *eo)
@@ -166,6 +172,7 @@ gem_status gem_session_open(gem_session **out, gem_engine *e, const gem_session_
     s->taken = bytes_for(m, context, slack, e->chunk);
     st = GEM_E_NOMEM;
     if (!(s->tokens = gem_calloc(context, sizeof *s->tokens, "a session's tokens", err))) goto fail;
+    if (!(s->keys = gem_calloc(context, sizeof *s->keys, "a session's tokens", err))) goto fail;
     if (!(s->sequence = gem_calloc(context, sizeof *s->sequence, "a session's tokens", err))) goto fail;
     if (!(s->logits = gem_alloc_aligned((uint64_t)m->h.vocab * sizeof(float), "logits", err))) goto fail;
     if ((st = gem_cache_open(&s->cache, &m->h, cache_type(m), context,
@@ -183,6 +190,7 @@ void gem_session_close(gem_session *s)
     if (!s) return;
     gem_cache_close(&s->cache);
     gem_free(s->tokens);
+    gem_free(s->keys);
     gem_free(s->sequence);
     gem_free(s->logits);
     gem_ledger_give(s->engine->model->ledger, s->taken);

@@ -181,6 +181,11 @@ static void add_scale(float *y, const float *x, float scale, size_t n)
     for (size_t i = 0; i < n; i++) y[i] = (y[i] + x[i]) * scale;
 }
 
+static void clamp(float *y, const float *x, float low, float high, size_t n)
+{
+    for (size_t i = 0; i < n; i++) y[i] = x[i] < low ? low : x[i] > high ? high : x[i];
+}
+
 static void to_bf16(uint16_t *y, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++) y[i] = gem_f32_to_bf16(x[i]);
@@ -204,5 +209,6 @@ void gem_kernels_float_c(struct gem_kernels *k)
     k->softcap = softcap;
     k->add = add;
     k->add_scale = add_scale;
+    k->clamp = clamp;
     k->to_bf16 = to_bf16;
 }

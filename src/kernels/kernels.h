@@ -71,6 +71,8 @@ typedef void gem_softcap_fn(float *x, size_t n, float cap);
 /* y += x;   y = (y + x) * scale */
 typedef void gem_add_fn(float *y, const float *x, size_t n);
 typedef void gem_add_scale_fn(float *y, const float *x, float scale, size_t n);
+/* y = x between low and high, low <= high; y may be x. NaN stays. */
+typedef void gem_clamp_fn(float *y, const float *x, float low, float high, size_t n);
 /* float32 to bfloat16, to nearest even. */
 typedef void gem_to_bf16_fn(uint16_t *y, const float *x, size_t n);
 
@@ -135,6 +137,23 @@ typedef void gem_quantize_fn(void *act, const float *x, size_t k);
 typedef void gem_gemm_packed_fn(const uint8_t *panels, size_t n_panels, size_t n_rows, const void *act, size_t m,
                                 float *y, size_t ldy, size_t k);
 
+/* ---- bfloat16 times bfloat16: many rows, where 8 bits are not enough ------------------------------------
+ *
+ * PAIRS. A matrix [n, k] becomes panels of 16 rows (the last one padded with zero rows), k padded to even with a zero
+ * column: for columns 2v and 2v + 1 a vector of 64 bytes with the pair of each row. */
+static inline size_t gem_pairs_bytes(size_t k) { return (k + 1) / 2 * 64; } /* of one panel */
+/* Where row i < 16, column j lies in its panel, in elements. */
+static inline size_t gem_pairs_at(size_t i, size_t j) { return j / 2 * 32 + 2 * i + j % 2; }
+/* Rows [n_rows <= 16, k] of bfloat16 into one panel. */
+void gem_pack_pairs(uint16_t *panel, const uint16_t *rows, size_t ldr, size_t n_rows, size_t k);
+
+/* y[j * ldy + i] = sum over k of w[i, k] * x[j * ldx + k],  i < n_rows, j < m.
+ *   x [m, k] bfloat16, readable up to even k, where an odd k's last is zero or finite
+ * Subnormal factors and results may count as zero. Bound: (8 + k / 8) * FLT_EPSILON * sum |w x| + k * 2^-120; the
+ * definition sums in double. */
+typedef void gem_gemm_pairs_fn(const uint16_t *panels, size_t n_rows, const uint16_t *x, size_t ldx, size_t m, float *y,
+                               size_t ldy, size_t k);
+
 /* ---- the table ------------------------------------------------------------------------------------------- */
 
 struct gem_kernels {
@@ -152,9 +171,12 @@ struct gem_kernels {
     gem_softcap_fn *softcap;
     gem_add_fn *add;
     gem_add_scale_fn *add_scale;
+    gem_clamp_fn *clamp;
     gem_to_bf16_fn *to_bf16;
     gem_quantize_fn *quantize;
     gem_gemm_packed_fn *gemm_packed[GEM_N_PK];
+    gem_gemm_pairs_fn *gemm_pairs;
+    bool has_pairs; /* gemm_pairs has an instruction of its own: it is faster than gemm_f32 */
 };
 
 enum gem_cpu {
@@ -172,6 +194,8 @@ void gem_kernels_init(struct gem_kernels *k, unsigned cpu);
 /* Called by gem_kernels_init; each is the end of a file. float: everything but the packed products. */
 void gem_kernels_float_c(struct gem_kernels *k);
 void gem_kernels_packed_c(struct gem_kernels *k);
+void gem_kernels_pairs_c(struct gem_kernels *k);
+void gem_kernels_pairs_avx512bf16(struct gem_kernels *k);
 void gem_kernels_float_avx2(struct gem_kernels *k);
 void gem_kernels_packed_avx2(struct gem_kernels *k);
 void gem_kernels_float_avx512(struct gem_kernels *k);

@@ -290,6 +290,16 @@ static void add_scale(float *y, const float *x, float scale, size_t n)
     }
 }
 
+/* The operand that may be NaN comes second: then it is what min and max give. */
+static void clamp(float *y, const float *x, float low, float high, size_t n)
+{
+    const vf a = v_set(low), b = v_set(high);
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES) v_store(y + i, v_min(b, v_max(a, v_load(x + i))));
+    if (i < n) v_store_n(y + i, v_min(b, v_max(a, v_load_n(x + i, n - i, 0.0f))), n - i);
+}
+
 static void to_bf16(uint16_t *y, const float *x, size_t n)
 {
     size_t i = 0;
@@ -315,6 +325,7 @@ static INLINE void install(struct gem_kernels *k)
     k->softcap = softcap;
     k->add = add;
     k->add_scale = add_scale;
+    k->clamp = clamp;
     k->to_bf16 = to_bf16;
 }
 

@@ -34,6 +34,7 @@ void gem_kernels_init(struct gem_kernels *k, unsigned cpu)
     *k = (struct gem_kernels){.name = "c"};
     gem_kernels_float_c(k);
     gem_kernels_packed_c(k);
+    gem_kernels_pairs_c(k);
 #if (defined(__x86_64__) && !defined(GEM_C_ONLY)) || defined(GEM_SIMDE)
     if (cpu & (GEM_CPU_AVX2 | GEM_CPU_AVX512)) { /* AVX-512 keeps what it has no better function for */
         k->name = "avx2";
@@ -49,6 +50,7 @@ void gem_kernels_init(struct gem_kernels *k, unsigned cpu)
         k->name = "avx512bf16";
         gem_kernels_gemm_avx512bf16(k);
         gem_kernels_attention_avx512bf16(k);
+        gem_kernels_pairs_avx512bf16(k);
     }
 #else
     (void)cpu;

@@ -152,12 +152,13 @@ struct range {
     uint32_t begin, end;
 };
 
-/* What a row sees. */
+/* What a row sees: in local layers also what follows in its image. */
 static struct range visible(const struct block *b, uint32_t row)
 {
     const uint32_t p = b->f->rows[row].position, window = b->f->h->window;
 
-    return (struct range){b->global || p < window ? 0 : p - window + 1, p + 1};
+    return (struct range){b->global || p < window ? 0 : p - window + 1,
+                          b->global ? p + 1 : b->f->rows[row].sees_to + 1};
 }
 
 /* What any row of a block sees: both ends grow with the position. */

@@ -8,7 +8,8 @@ static uint32_t whole_spans(uint32_t n) { return (n + GEM_SPAN - 1) / GEM_SPAN *
 
 uint32_t gem_cache_local_cap(const struct gem_hparams *h, uint32_t context, uint32_t slack, uint32_t chunk)
 {
-    const uint64_t cap = (uint64_t)h->window + (slack > chunk ? slack : chunk);
+    const uint32_t batch = h->bidirectional_media && chunk < GEM_MAX_MEDIA_BLOCK ? GEM_MAX_MEDIA_BLOCK : chunk;
+    const uint64_t cap = (uint64_t)h->window + (slack > batch ? slack : batch);
 
     return whole_spans(cap < context ? (uint32_t)cap : context);
 }

@@ -32,8 +32,10 @@ struct gem_cache {
     uint32_t low; /* local layers have lost positions below this one */
 };
 
-/* Positions that rings hold: the window, and as many more as a session may be taken back by, or one chunk writes; in
- * whole spans. */
+enum { GEM_MAX_MEDIA_BLOCK = 1120 }; /* soft tokens of one image or frame */
+
+/* Positions that rings hold, in whole spans: the window, and as many more as a session may be taken back by, or one
+ * chunk writes. A chunk has room for the largest image where its tokens see each other. */
 uint32_t gem_cache_local_cap(const struct gem_hparams *h, uint32_t context, uint32_t slack, uint32_t chunk);
 uint64_t gem_cache_bytes(const struct gem_hparams *h, enum gem_type type, uint32_t context, uint32_t local_cap);
 gem_status gem_cache_open(struct gem_cache *c, const struct gem_hparams *h, enum gem_type type, uint32_t context,

@@ -151,7 +151,7 @@ void gem_forward_close(struct gem_forward *f)
  * page for each: gem_forward_fetch reads them from the file. */
 static bool reads_table(const struct gem_forward *f) { return gem_stream_drops(&f->stream, f->h->n_layers + 1); }
 
-/* Spec 2.1: x = E[id] * sqrt(hidden), the factor rounded to bfloat16. */
+/* Spec 2.1: x = E[id] * sqrt(hidden), the factor rounded to bfloat16. Soft tokens come as they are. */
 static void embed_row(void *context, size_t begin, size_t end, unsigned thread)
 {
     struct gem_forward *f = context;
@@ -160,6 +160,10 @@ static void embed_row(void *context, size_t begin, size_t end, unsigned thread)
     (void)thread;
     for (size_t i = begin; i < end; i++) {
         float *x = f->x + i * n;
+        if (f->rows[i].soft) {
+            memcpy(x, f->rows[i].soft, n * sizeof *x);
+            continue;
+        }
         if (!reads_table(f)) gem_matrix_row(&f->w->table, gem_hparams_table_row(f->h, f->rows[i].token), x);
         for (size_t j = 0; j < n; j++) x[j] *= f->h->embed_scale;
     }

@@ -17,8 +17,10 @@ struct gem_row {
     struct gem_cache *cache;
     uint32_t position;
     int32_t token;
-    uint32_t item; /* the caller's number for the session */
-    bool wanted;   /* logits are asked for */
+    uint32_t item;     /* the caller's number for the session */
+    bool wanted;       /* logits are asked for */
+    const float *soft; /* [hidden] the input of a soft token, instead of the token's embedding; else NULL */
+    uint32_t sees_to;  /* last position that local layers see: its own, or the end of its image, in the same batch */
 };
 
 /* Told of every row's state; see gem_hidden_fn. Rows that are told of run through all layers. */

@@ -120,6 +120,10 @@ gem_status gem_hparams_finish(struct gem_hparams *h, const char *name, gem_error
     if ((st = finish_rope(h, true, name, err))) return st;
     for (size_t i = 0; i < 3; i++)
         if (h->placeholders[i] < 0 || (uint32_t)h->placeholders[i] >= h->vocab) h->placeholders[i] = -1;
+    for (size_t i = 0; i < 3; i++) {
+        if (h->media_begin[i] < 0 || (uint32_t)h->media_begin[i] >= h->vocab) h->media_begin[i] = -1;
+        if (h->media_end[i] < 0 || (uint32_t)h->media_end[i] >= h->vocab) h->media_end[i] = -1;
+    }
     if (h->pad < 0 || (uint32_t)h->pad >= h->vocab) h->pad = 0;
     h->embed_scale = round_to_bf16(sqrt((double)h->hidden));
     return GEM_OK;

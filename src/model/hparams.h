@@ -44,6 +44,9 @@ struct gem_hparams {
     /* Ids that stand for soft tokens of images, videos and sound. Where none was put, they read as the padding token,
      * as in the reference's multimodal classes. -1: no such id. */
     int32_t placeholders[3], pad;
+    int32_t media_begin[3], media_end[3]; /* markers around each kind; -1: not known */
+    /* In local layers the soft tokens of one image or frame see each other, later ones too (spec/multimodal.md 2.6). */
+    bool bidirectional_media;
     struct gem_rope_hparams rope_local, rope_global;
     struct gem_layer_hparams layers[GEM_MAX_LAYERS];
 };

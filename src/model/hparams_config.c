@@ -276,15 +276,26 @@ static gem_status read_experts(struct gem_hparams *h, const struct reader *r)
 /* Only the multimodal classes replace placeholders; the released ids are their defaults. */
 static gem_status read_placeholders(struct gem_hparams *h, const struct reader *r, yyjson_val *root)
 {
-    static const char *const keys[] = {"image_token_id", "video_token_id", "audio_token_id"};
-    uint32_t ids[] = {258880, 258884, 258881}, pad = 0;
+    const struct {
+        const char *key;
+        uint32_t id;
+        int32_t *out;
+    } ids[] = {
+        {"image_token_id", 258880, &h->placeholders[0]}, {"video_token_id", 258884, &h->placeholders[1]},
+        {"audio_token_id", 258881, &h->placeholders[2]}, {"boi_token_id", 255999, &h->media_begin[0]},
+        {"boi_token_id", 255999, &h->media_begin[1]},    {"boa_token_id", 256000, &h->media_begin[2]},
+        {"eoi_token_id", 258882, &h->media_end[0]},      {"eoi_token_id", 258882, &h->media_end[1]},
+        {"eoa_token_index", 258883, &h->media_end[2]},
+    };
+    uint32_t pad = 0;
     gem_status st;
 
-    for (size_t i = 0; i < 3; i++) {
-        h->placeholders[i] = -1;
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+        uint32_t id = ids[i].id;
+        *ids[i].out = -1;
         if (h->family != GEM_FAMILY_GEMMA4 || r->text == root) continue;
-        if ((st = read_u32(r, root, keys[i], false, &ids[i]))) return st;
-        h->placeholders[i] = ids[i] <= INT32_MAX ? (int32_t)ids[i] : -1;
+        if ((st = read_u32(r, root, ids[i].key, false, &id))) return st;
+        *ids[i].out = id <= INT32_MAX ? (int32_t)id : -1;
     }
     if ((st = read_u32(r, r->text, "pad_token_id", false, &pad))) return st;
     h->pad = pad <= INT32_MAX ? (int32_t)pad : -1;
@@ -334,6 +345,7 @@ static gem_status read_text(struct gem_hparams *h, const struct reader *r)
     if (!gemma4 && (st = read_f32(r, r->text, "query_pre_attn_scalar", &query_scalar))) return st;
     h->query_scale = gemma4 ? 1 : (float)(1 / sqrt((double)query_scalar));
     h->value_norm = h->layer_scalar = gemma4;
+    h->bidirectional_media = gemma4 && get(r->text, "use_bidirectional_attention");
     h->norm_plus_one = !gemma4;
     if ((st = refuse_unsupported(h, r))) return st;
     if ((st = read_experts(h, r))) return st;

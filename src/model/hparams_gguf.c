@@ -170,7 +170,10 @@ gem_status gem_hparams_from_gguf(struct gem_hparams *h, const struct gem_archive
     uint32_t shared = 0;
     gem_status st;
 
-    *h = (struct gem_hparams){.eps = 1e-6f, .placeholders = {-1, -1, -1}}; /* whose ids the tokenizer knows */
+    *h = (struct gem_hparams){.eps = 1e-6f,
+                              .placeholders = {-1, -1, -1}, /* whose ids the tokenizer knows */
+                              .media_begin = {-1, -1, -1},
+                              .media_end = {-1, -1, -1}};
     if ((st = read_family(h, &r))) return st;
     if (!table) return gem_fail(err, GEM_E_FORMAT, 0, "%s: tensor 'token_embd.weight' is missing", a->paths[0]);
     h->vocab = table->n_dims == 2 && table->shape[0] <= UINT32_MAX ? (uint32_t)table->shape[0] : 0;
@@ -202,6 +205,7 @@ gem_status gem_hparams_from_gguf(struct gem_hparams *h, const struct gem_archive
     if ((st = read_f32(&r, "final_logit_softcapping", &h->softcap))) return st;
     if ((st = read_layers(h, &r))) return st;
     h->value_norm = h->layer_scalar = h->family == GEM_FAMILY_GEMMA4;
+    h->bidirectional_media = h->family == GEM_FAMILY_GEMMA4 && h->ple == 0; /* no key says so; it is so in all sizes */
     h->query_scale = h->family == GEM_FAMILY_GEMMA4 ? 1 : gemma3_query_scale(h);
     return gem_hparams_finish(h, a->paths[0], err);
 }

@@ -195,7 +195,8 @@ static void full_name(const struct binder *b, const struct binding *bind, bool i
         snprintf(out, cap, "%s%s", b->prefix, bind->hf);
 }
 
-static gem_status misshapen(const struct binder *b, const struct gem_tensor *t, const uint64_t *want, uint32_t n)
+static gem_status misshapen(const struct gem_archive *a, const struct gem_tensor *t, const uint64_t *want, uint32_t n,
+                            gem_error *err)
 {
     char found[96] = "", expected[96] = "";
     size_t f = 0, e = 0;
@@ -204,8 +205,8 @@ static gem_status misshapen(const struct binder *b, const struct gem_tensor *t, 
         f += (size_t)snprintf(found + f, sizeof found - f, "%s%llu", i ? ", " : "", (unsigned long long)t->shape[i]);
     for (uint32_t i = 0; i < n && e < sizeof expected; i++)
         e += (size_t)snprintf(expected + e, sizeof expected - e, "%s%llu", i ? ", " : "", (unsigned long long)want[i]);
-    return gem_fail(b->err, GEM_E_FORMAT, t->offset, "%s: tensor '%s' has shape [%s], expected [%s]",
-                    b->a->paths[t->file], t->name, found, expected);
+    return gem_fail(err, GEM_E_FORMAT, t->offset, "%s: tensor '%s' has shape [%s], expected [%s]", a->paths[t->file],
+                    t->name, found, expected);
 }
 
 /* Outer dimensions of 1 do not count: GGUF writers drop them, and a scalar may have none at all. */
@@ -216,6 +217,26 @@ static bool same_shape(const struct gem_tensor *t, const uint64_t *want, uint32_
     while (i < t->n_dims && t->shape[i] == 1) i++;
     while (j < n && want[j] == 1) j++;
     return t->n_dims - i == n - j && !memcmp(t->shape + i, want + j, (n - j) * sizeof *want);
+}
+
+gem_status gem_tensor_check(const struct gem_archive *a, const struct gem_tensor *t, const uint64_t *want, uint32_t n,
+                            gem_error *err)
+{
+    if (!same_shape(t, want, n)) return misshapen(a, t, want, n, err);
+    if (gem_type_info(t->type)->decodes) return GEM_OK;
+    return gem_fail(err, GEM_E_UNSUPPORTED, t->offset, "%s: tensor '%s' has type %s, which is not supported",
+                    a->paths[t->file], t->name, t->type_name);
+}
+
+gem_status gem_tensor_values(const struct gem_archive *a, const struct gem_tensor *t, float *out, size_t n,
+                             gem_error *err)
+{
+    gem_decode_row(t->type, t->data, out, n);
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(out[i]))
+            return gem_fail(err, GEM_E_NONFINITE, t->offset, "%s: tensor '%s' holds NaN or infinity at element %zu",
+                            a->paths[t->file], t->name, i);
+    return GEM_OK;
 }
 
 /* want [3]; returns the number of dimensions. */
@@ -233,16 +254,14 @@ static bool may_be_in_panels(const struct binding *bind) { return bind->kind == 
 static gem_status check_tensor(const struct binder *b, const struct gem_tensor *t, const struct binding *bind,
                                const uint64_t *want, uint32_t n)
 {
-    if (!same_shape(t, want, n)) return misshapen(b, t, want, n);
-    if (t->layout && !may_be_in_panels(bind))
-        return gem_fail(b->err, GEM_E_FORMAT, t->offset, "%s: tensor '%s' is in panels, but is read in rows",
-                        b->a->paths[t->file], t->name);
-    if (gem_type_info(t->type)->decodes) return GEM_OK;
-    return gem_fail(b->err, GEM_E_UNSUPPORTED, t->offset, "%s: tensor '%s' has type %s, which is not supported",
-                    b->a->paths[t->file], t->name, t->type_name);
+    const gem_status st = gem_tensor_check(b->a, t, want, n, b->err);
+
+    if (st || !t->layout || may_be_in_panels(bind)) return st;
+    return gem_fail(b->err, GEM_E_FORMAT, t->offset, "%s: tensor '%s' is in panels, but is read in rows",
+                    b->a->paths[t->file], t->name);
 }
 
-static struct gem_matrix make_matrix(const struct gem_tensor *t, uint64_t rows, uint64_t cols)
+struct gem_matrix gem_tensor_matrix(const struct gem_tensor *t, uint64_t rows, uint64_t cols)
 {
     const enum gem_pack_kind kind = gem_pack_kind_of(t->type);
 
@@ -262,22 +281,16 @@ static uint64_t matrix_bytes(const struct gem_matrix *m)
     return m->row_bytes * (m->in_panels ? ((uint64_t)m->rows + GEM_PANEL - 1) / GEM_PANEL * GEM_PANEL : m->rows);
 }
 
-/* Decodes a vector into the storage of vectors, and refuses values that would poison every computation. */
+/* Decodes a vector into the storage of vectors. */
 static gem_status take_vector(struct binder *b, const struct gem_tensor *t, const struct binding *bind, size_t n,
                               float **out)
 {
-    const bool plus_one = bind->norm && b->h->norm_plus_one;
     float *v = b->w->vectors + b->n_vector;
+    const gem_status st = gem_tensor_values(b->a, t, v, n, b->err);
 
-    gem_decode_row(t->type, t->data, v, n);
-    for (size_t i = 0; i < n; i++) {
-        if (!isfinite(v[i]))
-            return gem_fail(b->err, GEM_E_NONFINITE, t->offset, "%s: tensor '%s' holds NaN or infinity at element %zu",
-                            b->a->paths[t->file], t->name, i);
-        if (plus_one) v[i] += 1;
-    }
+    for (size_t i = 0; i < n && bind->norm && b->h->norm_plus_one; i++) v[i] += 1;
     *out = v;
-    return GEM_OK;
+    return st;
 }
 
 static gem_status bind_tensor(struct binder *b, const struct gem_tensor *t, const struct binding *bind, uint32_t layer,
@@ -290,7 +303,7 @@ static gem_status bind_tensor(struct binder *b, const struct gem_tensor *t, cons
 
     if (st) return st;
     if (bind->kind == MATRIX) {
-        *(struct gem_matrix *)field = make_matrix(t, want[0], want[1]);
+        *(struct gem_matrix *)field = gem_tensor_matrix(t, want[0], want[1]);
     } else if (bind->kind == TABLE) {
         *(struct gem_ple_table *)field = (struct gem_ple_table){.type = t->type,
                                                                 .rows = (uint32_t)want[0],
@@ -302,7 +315,7 @@ static gem_status bind_tensor(struct binder *b, const struct gem_tensor *t, cons
                                                                 .data = t->data};
     } else if (bind->kind == STACK) {
         struct gem_matrix_stack *s = field;
-        s->first = make_matrix(t, want[1], want[2]);
+        s->first = gem_tensor_matrix(t, want[1], want[2]);
         s->count = (uint32_t)want[0];
         s->data_stride = matrix_bytes(&s->first);
     } else if (!b->w->vectors) { /* first pass */

@@ -108,6 +108,14 @@ gem_status gem_weights_pack(struct gem_weights *w, const struct gem_hparams *h, 
                             gem_progress_fn *progress, void *user, gem_error *err);
 void gem_weights_close(struct gem_weights *w);
 
+/* For those who bind tensors by tables of their own: the towers. Shape and a type that decodes; values of a vector,
+ * refusing those that would poison every computation; the whole as a matrix. */
+gem_status gem_tensor_check(const struct gem_archive *a, const struct gem_tensor *t, const uint64_t *want, uint32_t n,
+                            gem_error *err);
+gem_status gem_tensor_values(const struct gem_archive *a, const struct gem_tensor *t, float *out, size_t n,
+                             gem_error *err);
+struct gem_matrix gem_tensor_matrix(const struct gem_tensor *t, uint64_t rows, uint64_t cols);
+
 /* Matrix i of a stack. */
 struct gem_matrix gem_matrix_at(const struct gem_matrix_stack *s, uint32_t i);
 /* out [cols] = row of the matrix, decoded. */

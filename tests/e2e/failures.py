@@ -54,8 +54,12 @@ class Cases(Case):
         self.bad(3, 'probe', '-o', self.dir / 'out', E2B, self.dir / 'none.json', says='none.json')
 
     def test_media_is_not_ignored(self):
-        self.probe_bad(json.dumps({'tokens': [2, 3], 'media': [{'kind': 'image', 'file': 'x.png', 'at': 1}]}),
-                       'media cases need vision/audio, which this version does not have')
+        image = {'kind': 'image', 'file': 'x.png', 'at': 1}
+        self.probe_bad(json.dumps({'tokens': [2, 3], 'media': [image]}), 'e2b', 'no vision tower')
+        self.probe_bad(json.dumps({'tokens': [2, 3], 'media': [{**image, 'kind': 'smell'}]}), 'media', 'kind')
+        self.probe_bad(json.dumps({'tokens': [2, 3], 'media': [{**image, 'at': -1}]}), 'media', "'at'")
+        self.probe_bad(json.dumps({'tokens': [2, 3], 'media': [{'kind': 'video', 'frames': ['x.png'], 'at': []}]}), 'media',
+                       'frames')
 
 
 class Outputs(Case):

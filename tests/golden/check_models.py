@@ -6,8 +6,9 @@
                     [--same-bits N]
 
 A pack is a folder with spec.json (README.md beside this file). Its `model/` is judged by CASE.safetensors: logits and
-each hidden state, and the greedy continuation of CASE.json; each FILE.gguf by FILE.CASE.safetensors. Media cases are
-left out. The error of a tensor is rms(ours - reference) / rms(reference); BOUNDS are those of the project's first
+each hidden state, and the greedy continuation of CASE.json; each FILE.gguf by FILE.CASE.safetensors. Cases with images and
+videos are judged by their soft tokens too, and once more with each mmproj*.gguf in the place of the model's own tower (a
+quantised one by the soft tokens of mmproj*.CASE.safetensors); cases with sound are left out. The error of a tensor is rms(ours - reference) / rms(reference); BOUNDS are those of the project's first
 issue.
 --same-bits: the output file must also come out byte for byte alike for N other numbers of threads and sizes of chunks.
 Exit 0: all within bounds; 1: not; 77: no pack found.
@@ -32,7 +33,9 @@ BOUNDS = {
     ('fast', 'gguf'): dict(bound=5e-2, median=True),
     ('fast', 'folder'): dict(bound=1.5e-2),
     ('fast', 'folder of experts'): dict(bound=1.5e-2, median=True),
+    ('fast', 'soft'): dict(bound=2e-2),
 }
+SEEN = {'image', 'video'}
 # Threads and chunk against one thread and the default chunk, the most telling first.
 VARIANTS = [(4, 7), (2, 1), (3, 64), (2, None), (3, None), (4, None), (1, 1), (1, 7), (1, 64), (2, 7), (2, 64), (3, 1),
             (3, 7), (4, 1), (4, 64)]
@@ -94,16 +97,22 @@ def error_of(ours, reference):
 class Case:
     """One model file or folder and one text: what to run and by what to judge it."""
 
-    def __init__(self, pack, spec, model, case, golden, gguf):
+    def __init__(self, pack, spec, model, case, golden, gguf, mmproj=None):
         self.pack, self.model, self.case, self.golden, self.gguf = pack, model, case, golden, gguf
+        self.mmproj = mmproj
         self.calm = bool(spec.get('calm'))
         self.experts = bool(spec.get('text', {}).get('enable_moe_block'))
         with open(case) as f:
-            self.greedy = [] if gguf else json.load(f)['greedy']
-        self.name = f'{os.path.basename(pack)}/{os.path.basename(model)} {os.path.basename(case)[:-5]}'
+            content = json.load(f)
+        self.media = bool(content.get('media'))
+        self.quantised_tower = bool(mmproj) and 'q8_0' in os.path.basename(mmproj)
+        self.greedy = [] if gguf or self.quantised_tower else content['greedy']
+        self.name = f'{os.path.basename(pack)}/{os.path.basename(mmproj or model)} {os.path.basename(case)[:-5]}'
 
     def bound(self, tier):
         """The bound of a tier, or None where there is none."""
+        if self.media and tier == 'fast':
+            return BOUNDS['fast', 'soft'] if self.calm else None
         if tier == 'exact':
             return BOUNDS['exact', 'calm' if self.calm else 'peaked']
         if not self.calm:
@@ -111,26 +120,31 @@ class Case:
         return BOUNDS['fast', 'gguf' if self.gguf else 'folder of experts' if self.experts else 'folder']
 
 
-def text_cases(pack):
+def judged_cases(pack):
+    """(name, whether it has media)"""
     for name in sorted(os.listdir(pack)):
         if not name.endswith('.json') or name == 'spec.json':
             continue
         with open(os.path.join(pack, name)) as f:
             case = json.load(f)
-        if 'tokens' in case and not case.get('media'):
-            yield name[:-5]
+        if 'tokens' in case and SEEN.issuperset(m['kind'] for m in case.get('media') or []):
+            yield name[:-5], bool(case.get('media'))
 
 
 def cases_of(pack):
     with open(os.path.join(pack, 'spec.json')) as f:
         spec = json.load(f)
     at = lambda *p: os.path.join(pack, *p)
-    for case in text_cases(pack):
+    for case, media in judged_cases(pack):
         if os.path.isdir(at('model')) and os.path.exists(at(case + '.safetensors')):
             yield Case(pack, spec, at('model'), at(case + '.json'), at(case + '.safetensors'), False)
         for name in sorted(os.listdir(pack)):
             golden = at(f'{name[:-5]}.{case}.safetensors')
-            if name.endswith('.gguf') and os.path.exists(golden):
+            if name.startswith('mmproj') and name.endswith('.gguf'):
+                own = golden if os.path.exists(golden) else at(case + '.safetensors')
+                if media:
+                    yield Case(pack, spec, at('model'), at(case + '.json'), own, False, at(name))
+            elif name.endswith('.gguf') and os.path.exists(golden):
                 yield Case(pack, spec, at(name), at(case + '.json'), golden, True)
 
 
@@ -162,6 +176,7 @@ class Probe:
         command += ['--greedy', str(len(case.greedy))] if case.greedy else []
         command += ['--chunk', str(chunk)] if chunk else []
         command += ['--cpu', self.cpu] if self.cpu else []
+        command += ['--mmproj', case.mmproj] if case.mmproj else []
         r = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if r.returncode or not os.path.exists(out):
             return None, f'exit {r.returncode}: {r.stdout.decode(errors="replace").strip()[-300:]}'
@@ -172,11 +187,13 @@ def compare(case, tier, out):
     """(worst relative error, worst median row, [what is wrong])."""
     ours, ref = read_safetensors(out), read_safetensors(case.golden)
     limit, wrong, worst, middle = case.bound(tier), [], 0.0, 0.0
-    if list(ours['rows'].values) != list(ref['rows'].values):
+    if 'rows' in ref and list(ours['rows'].values) != list(ref['rows'].values):
         return math.inf, math.inf, ['rows differ']
-    parts = [('logits', ())]
-    if 'hidden' in ref and not case.gguf:
-        parts += [('hidden', (i,)) for i in range(ref['hidden'].shape[0])]
+    parts = [('soft', ())] if 'soft' in ref else []
+    if not parts or not (case.quantised_tower or tier == 'fast'):
+        parts += [('logits', ())]
+        if 'hidden' in ref and not case.gguf:
+            parts += [('hidden', (i,)) for i in range(ref['hidden'].shape[0])]
     for name, index in parts:
         if name not in ours or ours[name].shape != ref[name].shape:
             wrong.append(f'{name}: shape {ours[name].shape if name in ours else "missing"}, not {ref[name].shape}')

@@ -304,6 +304,7 @@ static void run_tier(const char *tier, unsigned cpu)
     check_float(&k);
     check_attention(&k);
     check_packed(&k);
+    check_pairs(&k);
     if (!state.bench)
         printf("%-6s %s: %zu functions\n", state.n_failed == failures ? "ok" : "FAILED", tier, state.n_funcs - funcs);
     fflush(stdout);

@@ -31,6 +31,7 @@ typedef void check_fn(void); /* any function, to compare pointers */
 void check_float(const struct gem_kernels *k);
 void check_attention(const struct gem_kernels *k);
 void check_packed(const struct gem_kernels *k);
+void check_pairs(const struct gem_kernels *k);
 
 /* The table of definitions, tier "c". */
 const struct gem_kernels *check_definition(void);

@@ -178,11 +178,11 @@ static void check_gemm(const struct gem_kernels *k)
 
 /* ---- products of bfloat16 with bfloat16 ---------------------------------------------------------------------- */
 
-struct pairs {
+struct bf16_product {
     size_t n, m, k, ldw, ldx, ldy;
 };
 
-static void check_pairs_case(const struct gem_kernels *k, const struct pairs *p, enum check_sign sign)
+static void check_bf16_product(const struct gem_kernels *k, const struct bf16_product *p, enum check_sign sign)
 {
     const uint16_t *w = (const uint16_t *)(const void *)random_rows(GEM_BF16, p->n, p->ldw, p->k, sign);
     const uint16_t *x = (const uint16_t *)(const void *)random_rows(GEM_BF16, p->m, p->ldx, p->k, sign);
@@ -212,18 +212,19 @@ static void check_pairs_case(const struct gem_kernels *k, const struct pairs *p,
     check_release();
 }
 
-static void check_pairs(const struct gem_kernels *k)
+static void check_gemm_bf16_bf16(const struct gem_kernels *k)
 {
     if (!check_func("gemm_bf16_bf16", (check_fn *)k->gemm_bf16_bf16)) return;
     for (size_t s = 0; s < COUNT(sizes); s++) {
-        check_pairs_case(k, &(struct pairs){9, 5, sizes[s], sizes[s], sizes[s], 9}, CHECK_MIXED);
-        check_pairs_case(k, &(struct pairs){3, 8, sizes[s], sizes[s] + 1, sizes[s] + 5, 4}, CHECK_ONE_SIGN);
+        check_bf16_product(k, &(struct bf16_product){9, 5, sizes[s], sizes[s], sizes[s], 9}, CHECK_MIXED);
+        check_bf16_product(k, &(struct bf16_product){3, 8, sizes[s], sizes[s] + 1, sizes[s] + 5, 4}, CHECK_ONE_SIGN);
     }
     for (size_t n = 1; n <= 9; n++)
-        for (size_t m = 1; m <= 9; m++) check_pairs_case(k, &(struct pairs){n, m, 75, 80, 75, n + 1}, CHECK_MIXED);
+        for (size_t m = 1; m <= 9; m++)
+            check_bf16_product(k, &(struct bf16_product){n, m, 75, 80, 75, n + 1}, CHECK_MIXED);
 }
 
-static void bench_pairs(const struct gem_kernels *k, size_t n, size_t m, size_t d)
+static void bench_bf16_product(const struct gem_kernels *k, size_t n, size_t m, size_t d)
 {
     const uint16_t *w = (const uint16_t *)(const void *)random_rows(GEM_BF16, n, d, d, CHECK_MIXED);
     const uint16_t *x = (const uint16_t *)(const void *)random_rows(GEM_BF16, m, d, d, CHECK_MIXED);
@@ -429,6 +430,17 @@ static void check_add_scale_block(const struct gem_kernels *k, float *x, size_t 
     check_same(cut, want, n);
 }
 
+static void check_clamp_block(const struct gem_kernels *k, float *x, size_t n)
+{
+    float *y = check_buf(n * sizeof *y), *want = check_buf(n * sizeof *want), *cut = copy_f32(x, n);
+
+    for (size_t i = 0; i < n; i++) want[i] = x[i] < -0.75f ? -0.75f : x[i] > 1.25f ? 1.25f : x[i];
+    k->clamp(y, x, -0.75f, 1.25f, n);
+    check_same(y, want, n);
+    for (size_t i = 0, run; i < n; i += run) k->clamp(cut + i, cut + i, -0.75f, 1.25f, run = random_run(n - i));
+    check_same(cut, want, n);
+}
+
 static void check_elements(const struct gem_kernels *k)
 {
     const struct {
@@ -442,6 +454,7 @@ static void check_elements(const struct gem_kernels *k)
         {"to_bf16", (check_fn *)k->to_bf16, check_to_bf16_block},
         {"add", (check_fn *)k->add, check_add_block},
         {"add_scale", (check_fn *)k->add_scale, check_add_scale_block},
+        {"clamp", (check_fn *)k->clamp, check_clamp_block},
     };
 
     for (size_t f = 0; f < COUNT(all); f++) {
@@ -611,7 +624,7 @@ static void bench(const struct gem_kernels *k)
         bench_product(gemm_of(k, types[t]), types[t], 256, 128, 1536);
         bench_product(gemm_of(k, types[t]), types[t], 32768, 1, 1536); /* from memory: 100 MB as bfloat16 */
     }
-    bench_pairs(k, 256, 128, 1536);
+    bench_bf16_product(k, 256, 128, 1536);
     bench_elements(k);
 }
 
@@ -622,7 +635,7 @@ void check_float(const struct gem_kernels *k)
         return;
     }
     check_gemm(k);
-    check_pairs(k);
+    check_gemm_bf16_bf16(k);
     check_rms_norm(k);
     check_elements(k);
     check_softmax(k);
