@@ -305,7 +305,12 @@ static void put_parameters(struct declarer *d, yyjson_val *parameters)
         put_list(t, "required", required, false);
         gem_chat_puts(t, ",");
     }
-    if (!yyjson_is_str(type) && d->reference) return; /* and the brace stays open */
+    if (d->reference && gem_chat_len(type) == 0 && yyjson_arr_size(type) == 0) return; /* and the brace stays open */
+    if (d->reference) {
+        put_reference_type(t, type);
+        gem_chat_puts(t, "}");
+        return;
+    }
     gem_chat_puts(t, "type:");
     if (yyjson_is_str(type))
         put_type_name(t, gem_chat_str(type), gem_chat_len(type));
@@ -314,19 +319,20 @@ static void put_parameters(struct declarer *d, yyjson_val *parameters)
     gem_chat_puts(t, "}");
 }
 
-static void put_response(struct gem_chat_text *t, yyjson_val *response)
+static void put_response(struct declarer *d, yyjson_val *response)
 {
     yyjson_val *description = yyjson_obj_get(response, "description"), *type = yyjson_obj_get(response, "type");
 
-    gem_chat_puts(t, ",response:{");
+    gem_chat_puts(d->t, ",response:{");
     if (gem_chat_len(description) > 0) {
-        gem_chat_puts(t, "description:");
-        gem_chat_put_quoted(t, gem_chat_str(description), gem_chat_len(description));
-        gem_chat_puts(t, ",");
+        gem_chat_puts(d->t, "description:");
+        gem_chat_put_quoted(d->t, gem_chat_str(description), gem_chat_len(description));
+        gem_chat_puts(d->t, ",");
     }
-    gem_chat_puts(t, "type:");
-    put_type_name(t, gem_chat_str(type), gem_chat_len(type));
-    gem_chat_puts(t, "}");
+    if (d->reference && !is_type(type, "OBJECT")) return; /* and the brace stays open */
+    gem_chat_puts(d->t, "type:");
+    put_type_name(d->t, gem_chat_str(type), gem_chat_len(type));
+    gem_chat_puts(d->t, "}");
 }
 
 gem_status gem_chat_check_name(yyjson_val *name, const char *where, gem_error *err)
@@ -378,7 +384,7 @@ static void put_tool(struct declarer *d, yyjson_val *tool)
     else
         gem_chat_put_quoted(t, gem_chat_str(description), gem_chat_len(description));
     if (yyjson_is_obj(parameters) && yyjson_obj_size(parameters) > 0) put_parameters(d, parameters);
-    if (yyjson_is_obj(response) && yyjson_obj_size(response) > 0) put_response(t, response);
+    if (response && (d->reference || yyjson_obj_size(response) > 0)) put_response(d, response);
     if (!t->status) gem_chat_puts(t, "}");
     gem_chat_put_control(t, GEM_CHAT_TOOL_END);
 }

@@ -305,7 +305,7 @@ static void begin_result(struct renderer *r, yyjson_val *name)
 {
     gem_chat_put_control(r->t, GEM_CHAT_RESPONSE);
     gem_chat_puts(r->t, "response:");
-    if (yyjson_is_str(name))
+    if (gem_chat_len(name) > 0)
         gem_chat_put(r->t, gem_chat_str(name), gem_chat_len(name));
     else
         gem_chat_puts(r->t, "unknown");
@@ -330,8 +330,13 @@ static void put_own_results(struct renderer *r, yyjson_val *results)
 
     yyjson_arr_foreach(results, k, max, v)
     {
+        yyjson_val *response = yyjson_obj_get(v, "response");
+
         begin_result(r, yyjson_obj_get(v, "name"));
-        put_result_value(r, yyjson_obj_get(v, "response"));
+        if (!response && r->o->reference)
+            gem_chat_puts(r->t, "{value:[]}"); /* undefined passes for an empty list */
+        else
+            put_result_value(r, response);
         gem_chat_put_control(r->t, GEM_CHAT_RESPONSE_END);
     }
 }
@@ -362,8 +367,9 @@ static void put_result_parts(struct renderer *r, size_t i, yyjson_val *parts)
 
 static bool same_id(yyjson_val *a, yyjson_val *b)
 {
-    if (!a || !b) return !a && !b; /* missing equals missing, as in the template */
-    return yyjson_equals_strn(a, gem_chat_str(b), gem_chat_len(b));
+    const bool no_a = !a || yyjson_is_null(a), no_b = !b || yyjson_is_null(b);
+
+    return no_a || no_b ? no_a && no_b : yyjson_equals(a, b); /* missing equals missing, as in the template */
 }
 
 /* The name of the call that result number k, message i, is of; NULL after a failure or when unknown. */
@@ -372,7 +378,7 @@ static yyjson_val *result_name(struct renderer *r, size_t i, size_t k, yyjson_va
     yyjson_val *id = yyjson_obj_get(r->messages[i], "tool_call_id"), *call, *name = NULL;
     size_t c, max;
 
-    if (!id && !r->o->reference) {
+    if ((!id || yyjson_is_null(id)) && !r->o->reference) {
         call = yyjson_arr_get(calls, k);
         if (!call) fail(r, i, "a tool's result without a call: there are more results than calls");
         return yyjson_obj_get(function_of(call), "name");
@@ -454,14 +460,14 @@ static void put_message(struct renderer *r, size_t i)
 {
     const bool assistant = r->roles[i] == ROLE_ASSISTANT;
     const size_t last = before(r, i), next = behind(r, i);
-    yyjson_val *calls = assistant ? calls_of(r->messages[i]) : NULL;
-    yyjson_val *own = assistant ? own_results_of(r->messages[i]) : NULL;
+    const bool all = assistant || r->o->reference; /* the template asks no one for its role */
+    yyjson_val *calls = all ? calls_of(r->messages[i]) : NULL, *own = all ? own_results_of(r->messages[i]) : NULL;
     const bool text_first = calls && !own && !r->o->reference;
     size_t begin, n_results = 0;
     bool has_text;
 
     if (!assistant || last == r->n || r->roles[last] != ROLE_ASSISTANT) put_role(r, i);
-    if (assistant) put_reasoning(r, i);
+    if (all) put_reasoning(r, i);
     begin = r->t->n;
     if (text_first) put_content(r, i);
     has_text = r->t->n > begin;
@@ -505,10 +511,7 @@ static void put_system(struct renderer *r, yyjson_val *tools)
     yyjson_arr_foreach(content, k, max, v)
     {
         yyjson_val *text = yyjson_obj_get(v, "text");
-        if (!yyjson_is_str(text)) {
-            check_part(r, 0, k, yyjson_obj_get(v, "type"));
-            continue;
-        }
+        if (!yyjson_is_str(text)) check_part(r, 0, k, yyjson_obj_get(v, "type"));
         put_text(r, 0, text);
         gem_chat_puts(r->t, " ");
     }

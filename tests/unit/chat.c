@@ -30,12 +30,17 @@ static void check_case(void *user, yyjson_val *c)
         if (!prompt && yyjson_is_str(want)) printf("  %s\n", err.message);
         gem_chat_prompt_close(prompt);
     }
-    if (check_failures != before) printf("%s\n", name);
+    if (check_failures != before) printf("%s\n", name ? name : "a random conversation");
 }
 
 static void test_reference(void) /* one byte more or less, and a model is off what it was trained on */
 {
     CHECK_EQ(chat_cases("golden/chat/render.jsonl", check_case, NULL), 105);
+}
+
+static void test_random(void) /* odd conversations: what nobody thought of putting into a list */
+{
+    CHECK(chat_cases("golden/chat/random.jsonl", check_case, NULL) > 350);
 }
 
 /* ---- parsing ---------------------------------------------------------------------------------------------------- */
@@ -495,6 +500,7 @@ int main(int argc, char **argv)
 {
     static const struct check_test tests[] = {
         {"reference", test_reference},
+        {"random", test_random},
         {"text_goes_before_calls", test_text_goes_before_calls},
         {"results", test_results},
         {"schemas", test_schemas},

@@ -161,7 +161,7 @@ static void test_close_thought(const struct gem_tokenizer *t)
     check_close(t, "<|channel>thought\n", newline + 1, 1);
     check_close(t, "<|channel>thought", newline, 2);
     check_close(t, "<|channel>", whole, 3);
-    check_close(t, "Hi", NULL, 0);
+    check_close(t, "Hi", newline, 0);
 }
 
 int main(int argc, char **argv)
