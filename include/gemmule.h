@@ -92,17 +92,24 @@ typedef struct gem_model_options {
     gem_precision precision;
     bool metadata_only;        /* read and check headers, tokenizer and shapes; no session can be made */
     uint32_t n_threads;        /* used while opening; 0: one per physical core */
-    const char *cpu;           /* NULL: best this machine has; else "c", "avx2" or "avx512" */
+    const char *cpu;           /* NULL: best this machine has; else "c", "avx2", "avx512" or "avx512bf16" */
     gem_progress_fn *progress; /* may be NULL */
     void *progress_user;
-    uint64_t reserved[8]; /* zero */
+    /* Ceiling, in bytes, for all that this model, its engines and its sessions hold in memory; 0: none. Weights that do
+     * not fit beside the rest are streamed from the file in each pass, as far as they are mapped: those of a native
+     * file, and those that are not quantised. What cannot be honoured is GEM_E_LIMIT, with the number that would do. */
+    uint64_t ram;
+    /* Open a native copy that lies beside the checkpoint instead of it: "NAME.gem" for NAME.gguf or the folder NAME.
+     * Where there is none, or one of other files (sizes and times tell), it is written first, as gem_pack would. */
+    bool packed_copy;
+    uint64_t reserved[6]; /* zero */
 } gem_model_options;
 
-/* Opens a checkpoint: a Hugging Face folder (config.json, *.safetensors or an index of shards,
- * tokenizer.json, generation_config.json) or a GGUF file; of a split GGUF any part may be named.
+/* Opens a checkpoint: a native file (gem_pack), a Hugging Face folder (config.json, *.safetensors or an index of
+ * shards, tokenizer.json, generation_config.json) or a GGUF file; of a split GGUF any part may be named.
  * Weights are mapped, and for GEM_PRECISION_FAST quantised ones are also repacked once into the layout that
- * the kernels of this machine want. Every tensor is checked by name, type and shape: a missing, an unknown or
- * a misshapen one is an error. The files must not change while the model is open. */
+ * the kernels want, in which a native file has them already. Every tensor is checked by name, type and shape: a
+ * missing, an unknown or a misshapen one is an error. The files must not change while the model is open. */
 GEM_API gem_status gem_model_open(gem_model **out, const char *path, const gem_model_options *options, gem_error *err);
 
 /* Accepts NULL. Engines of this model must be closed before. */
@@ -116,7 +123,7 @@ typedef struct gem_model_info {
     const char *architecture;           /* as the file names it: "gemma4", "gemma3_text", ... */
     const char *name;                   /* general.name or the folder's name; "" when unknown */
     const char *size_label;             /* "E2B", "E4B", "12B", "26B-A4B", "31B", "270M", ...; "" when none fits */
-    const char *cpu;                    /* kernels in use: "c", "avx2", "avx512" */
+    const char *cpu;                    /* kernels in use: "c", "avx2", "avx512", "avx512bf16" */
     uint32_t n_layers, n_layers_shared; /* shared: layers that own no key/value cache */
     uint32_t hidden, vocab, context;    /* context: trained length in tokens */
     uint32_t n_heads, n_kv_heads, n_kv_heads_global, head_dim, head_dim_global;
@@ -131,6 +138,7 @@ typedef struct gem_model_info {
     uint64_t file_bytes;          /* of all files */
     uint64_t mapped_bytes;        /* weights used straight from the mapped files */
     uint64_t packed_bytes;        /* weights repacked in memory */
+    uint64_t ram_bytes;           /* the least ceiling with which engine and session of default size can be opened */
 } gem_model_info;
 
 /* Lives as long as the model. */
@@ -143,10 +151,35 @@ typedef struct gem_tensor_info {
     uint64_t shape[4]; /* row-major, outermost first */
     uint64_t bytes;
     const char *role; /* "text", "vision", "audio", "drafter", "dead" (never read) */
+    bool in_panels;   /* stored as the kernels want it: native files only */
 } gem_tensor_info;
 
 /* Walks all tensors of the files. false when index is past the last one. Strings live as long as the model. */
 GEM_API bool gem_model_get_tensor(const gem_model *model, size_t index, gem_tensor_info *out);
+
+/* ---- native files ------------------------------------------------------------------------------------ */
+
+typedef struct gem_pack_options {
+    /* NULL or "keep": number formats as they are. "q4_0", "q8_0", "bf16": of the weights that are float numbers in the
+     * source; quantised ones stay as they are. "q4_0" takes Q8_0 where quality needs it: token table, output head,
+     * per-layer embeddings. Norms, routers and towers are never changed. */
+    const char *type;
+    uint32_t n_threads; /* 0: one per physical core */
+    gem_progress_fn *progress;
+    void *progress_user;
+    uint64_t reserved[4]; /* zero */
+} gem_pack_options;
+
+/* Writes the checkpoint at `path` as one native file, `output` (".gem"): metadata, tokenizer and weights, laid out so
+ * that opening it is mapping it. The file appears whole or not at all, in place of one of that name.
+ * Errors: those of gem_model_open; GEM_E_IO the disk is full, ...; GEM_E_ARGUMENT an unknown type, or one for a source
+ * whose weights are all quantised; GEM_E_NONFINITE a weight that the type cannot represent; GEM_E_CANCELLED. */
+GEM_API gem_status gem_pack(const char *path, const char *output, const gem_pack_options *options, gem_error *err);
+
+/* Reads all tensors of a native file and compares their checksums (those of its metadata were when it was opened).
+ * GEM_E_FORMAT names the first that is damaged; GEM_E_UNSUPPORTED when the model is no native file. */
+GEM_API gem_status gem_model_verify(const gem_model *model, gem_progress_fn *progress, void *progress_user,
+                                    gem_error *err);
 
 /* ---- text -------------------------------------------------------------------------------------------- */
 
@@ -194,7 +227,8 @@ GEM_API const char *gem_model_piece(const gem_model *model, int32_t token, size_
 typedef struct gem_engine_options {
     uint32_t n_threads; /* 0: one per physical core */
     uint32_t chunk;     /* most rows computed at once, 1 to 4096; 0: 256 */
-    uint64_t reserved[8];
+    uint64_t ple_ram;   /* bytes of per-layer embeddings kept in memory, which else stay in the file; 0: 16 MiB */
+    uint64_t reserved[7];
 } gem_engine_options;
 
 GEM_API gem_status gem_engine_open(gem_engine **out, const gem_model *model, const gem_engine_options *options,
@@ -204,13 +238,24 @@ GEM_API void gem_engine_close(gem_engine *engine);
 /* Threads in use. */
 GEM_API uint32_t gem_engine_threads(const gem_engine *engine);
 
+/* Sums since the engine was opened. */
+typedef struct gem_engine_stats {
+    uint64_t ple_rows;  /* rows of per-layer embeddings that tokens needed */
+    uint64_t ple_kept;  /* of these, found in memory */
+    uint64_t ple_bytes; /* read from the file for the others */
+    double ple_seconds; /* that this took, copies included */
+    uint64_t reserved[8];
+} gem_engine_stats;
+GEM_API void gem_engine_get_stats(const gem_engine *engine, gem_engine_stats *out);
+
 typedef struct gem_session_options {
     uint32_t context;     /* capacity in tokens; 0: 8192 or the model's trained context, whichever is less */
     uint32_t local_slack; /* tokens by which a session can be taken back without recomputing; 0: 1024 */
     uint64_t reserved[8];
 } gem_session_options;
 
-/* GEM_E_LIMIT when the memory does not fit this machine; the message has the context that would. */
+/* GEM_E_LIMIT when the memory does not fit this machine, with the context that would, or not below the model's ceiling.
+ */
 GEM_API gem_status gem_session_open(gem_session **out, gem_engine *engine, const gem_session_options *options,
                                     gem_error *err);
 GEM_API void gem_session_close(gem_session *session);
@@ -254,7 +299,7 @@ typedef struct gem_advance {
  * On failure or cancellation every session holds a prefix of its tokens that is as if nothing else had been
  * asked, and results are unspecified.
  * Errors: GEM_E_LIMIT an id out of range or a sequence longer than its session's context (nothing is
- * computed); GEM_E_NONFINITE; GEM_E_CANCELLED. */
+ * computed); GEM_E_NONFINITE; GEM_E_CANCELLED; GEM_E_IO a file that shrank or cannot be read any more. */
 GEM_API gem_status gem_engine_advance(gem_engine *engine, gem_advance *items, size_t n_items, gem_progress_fn *progress,
                                       void *progress_user, gem_error *err);
 
@@ -452,6 +497,114 @@ typedef bool gem_sample_fn(void *user, size_t sample, const gem_generate_stats *
 GEM_API gem_status gem_generate_samples(gem_session *session, const int32_t *prompt, size_t n_prompt, size_t n_samples,
                                         const gem_generate_options *options, gem_token_fn *on_token,
                                         gem_sample_fn *on_sample, void *user, gem_error *err);
+
+/* ---- conversations ----------------------------------------------------------------------------------- */
+
+/* Messages and tools are JSON text in the form that OpenAI's chat completions made common:
+ *   messages  [{"role": "system" | "developer" | "user" | "assistant" | "tool", "content": TEXT or PARTS, ...}, ...]
+ *             PARTS: [{"type": "text", "text": TEXT} | {"type": "image" | "image_url" | "audio" | "input_audio" |
+ *             "video", ...}, ...]. An assistant's message may have "reasoning" (or "reasoning_content") and
+ *             "tool_calls": [{"id", "type": "function", "function": {"name", "arguments": object or JSON text}}];
+ *             a tool's message has "tool_call_id" and its result as content: text, parts or any JSON value.
+ *   tools     [{"type": "function", "function": {"name", "description", "parameters": JSON Schema}}, ...]
+ * Text from messages and tools is encoded as text: control tokens spelled in it stay text.
+ * Method: the chat templates published with Gemma 4 (spec/tokenizer-and-chat.md 2 and 3). */
+
+typedef enum gem_chat_format {
+    GEM_CHAT_NONE = 0,         /* the vocabulary has no turns: a base model */
+    GEM_CHAT_GEMMA3 = 1,       /* plain turns: no tools, no thoughts, no media */
+    GEM_CHAT_GEMMA4_SMALL = 2, /* E2B, E4B */
+    GEM_CHAT_GEMMA4_LARGE = 3  /* 12B, 26B-A4B, 31B: without thinking, the prompt ends with an empty thought */
+} gem_chat_format;
+
+/* What the model's files say about conversations. Templates are compared, never executed. */
+typedef struct gem_chat_info {
+    gem_chat_format format; /* what is used */
+    bool has_template;      /* the files carry a chat template */
+    bool known_template;    /* it is, but for white space at its end, one that this version knows */
+    char sha256[65];        /* of the template, in hexadecimal; "" without one */
+    const char *note;       /* one line for people when the template is not known, else NULL. Static storage */
+} gem_chat_info;
+
+/* Lives as long as the model. */
+GEM_API const gem_chat_info *gem_model_get_chat(const gem_model *model);
+
+typedef struct gem_chat_options {
+    bool thinking;          /* the model thinks before it answers */
+    bool preserve_thinking; /* earlier turns that called tools keep their thoughts */
+    bool history_only;      /* nothing that makes the model answer */
+    bool reference;         /* byte for byte as the published template, also where that is wrong and where it takes
+                               what should be refused (spec/tokenizer-and-chat.md 2.7) */
+    gem_chat_format format; /* GEM_CHAT_NONE: the model's */
+    const int32_t *seen;    /* tokens of this conversation so far: the last prompt and what followed it. Where they
+                               spell the same text they are taken over, so that a session keeps its cache although a
+                               model may have written a word in other tokens than encoding gives. NULL: none */
+    size_t n_seen;
+    uint64_t reserved[4];
+} gem_chat_options;
+
+typedef struct gem_chat_prompt gem_chat_prompt;
+
+/* Renders a conversation. tools may be NULL: none.
+ * Errors, naming the message: GEM_E_FORMAT not JSON, not UTF-8 (with the offset), a part that is not understood, an
+ * unknown role, a tool's result without a call, arguments that are no JSON object, a tool's name that the format can
+ * not carry, JSON deeper than 64; GEM_E_LIMIT more than 64 MiB of it; GEM_E_UNSUPPORTED what the format lacks. */
+GEM_API gem_status gem_chat_render(gem_chat_prompt **out, const gem_model *model, const char *messages,
+                                   size_t n_messages, const char *tools, size_t n_tools,
+                                   const gem_chat_options *options, gem_error *err);
+/* Accepts NULL. Parsers opened with it must be closed before. */
+GEM_API void gem_chat_prompt_close(gem_chat_prompt *prompt);
+/* These live as long as the prompt. In the text control tokens stand by name; it is for people. */
+GEM_API size_t gem_chat_prompt_tokens(const gem_chat_prompt *prompt, const int32_t **tokens);
+GEM_API size_t gem_chat_prompt_text(const gem_chat_prompt *prompt, const char **text);
+
+/* An image, sound or video of the conversation: its placeholder is one token, to be expanded by who has the media. A
+ * caller that has not must refuse the prompt. */
+typedef struct gem_chat_media {
+    const char *type;     /* "image", "audio" or "video" */
+    size_t token;         /* index of the placeholder among the prompt's tokens */
+    size_t message, part; /* where it came from: indices into messages and its content */
+} gem_chat_media;
+GEM_API size_t gem_chat_prompt_media(const gem_chat_prompt *prompt, const gem_chat_media **media);
+
+typedef enum gem_chat_event_kind {
+    GEM_CHAT_THOUGHT = 1,  /* text: the next piece of a thought */
+    GEM_CHAT_TEXT = 2,     /* text: the next piece of the answer */
+    GEM_CHAT_CALL = 3,     /* name: a tool; text: its arguments, whole, as a JSON object */
+    GEM_CHAT_MALFORMED = 4 /* text: what the model wrote, control tokens by name; name: what is wrong with it */
+} gem_chat_event_kind;
+
+/* Valid during the call. Text comes as whole characters. */
+typedef struct gem_chat_event {
+    gem_chat_event_kind kind;
+    const char *text, *name;
+    size_t n_text, n_name;
+} gem_chat_event;
+typedef void gem_chat_event_fn(void *user, const gem_chat_event *event);
+
+/* Reads what a model writes after a prompt. One thread at a time. */
+typedef struct gem_chat_parser gem_chat_parser;
+
+/* prompt: what came before; its tools give arguments their types. Borrowed until the parser is closed. */
+GEM_API gem_status gem_chat_parser_open(gem_chat_parser **out, const gem_model *model, const gem_chat_prompt *prompt,
+                                        gem_chat_event_fn *on_event, void *user, gem_error *err);
+/* The next token; a stop token may be given too. Errors: GEM_E_NOMEM, GEM_E_LIMIT (an id out of range; a call of more
+ * than 16 MiB). What a model may write is no error but an event. */
+GEM_API gem_status gem_chat_parser_push(gem_chat_parser *parser, int32_t token, gem_error *err);
+/* The same from text with control tokens by name, in pieces of any size. */
+GEM_API gem_status gem_chat_parser_push_text(gem_chat_parser *parser, const char *text, size_t n, gem_error *err);
+/* The end: what was held back comes out. */
+GEM_API gem_status gem_chat_parser_finish(gem_chat_parser *parser, gem_error *err);
+/* Whether a thought is open, and how many tokens it has had since it began. */
+GEM_API bool gem_chat_parser_thinking(const gem_chat_parser *parser, size_t *n_tokens);
+/* Ends an open thought as the model was trained to end one. tokens [8] receives the *n tokens that must follow in the
+ * session; the parser has read them. *n is 0 when no thought is open. */
+GEM_API gem_status gem_chat_parser_close_thought(gem_chat_parser *parser, int32_t *tokens, size_t *n, gem_error *err);
+/* After the end: the whole answer as a message for the history, JSON, with reasoning, content and tool_calls as far as
+ * they occurred. Calls get the ids "call_1", ... counted on from first_call. Lives as long as the parser. */
+GEM_API gem_status gem_chat_parser_message(gem_chat_parser *parser, size_t first_call, const char **json, size_t *n,
+                                           gem_error *err);
+GEM_API void gem_chat_parser_close(gem_chat_parser *parser); /* accepts NULL */
 
 #ifdef __cplusplus
 }

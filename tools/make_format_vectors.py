@@ -4,6 +4,7 @@
 
   decode.bin   records of  u32 type, u32 n, u32 n_bytes, the n_bytes raw bytes, n float32
   round.bin    records of  u32 float32 bits, u16 float16 bits, u16 bfloat16 bits
+  encode.bin   records of  u32 type, u32 n, u32 n_bytes, n float32, the n_bytes that the package quantises them to
 All little-endian. usage: make_format_vectors.py [tests/golden/formats]
 """
 import struct
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from gguf import GGMLQuantizationType as T
-from gguf import GGML_QUANT_SIZES, dequantize
+from gguf import GGML_QUANT_SIZES, dequantize, quantize
 
 N = 1024  # elements of each format
 # Where the float16 scales of a block lie; every other byte may have any value.
@@ -73,12 +74,29 @@ def write_round(path: Path, rng: np.random.Generator) -> None:
     path.write_bytes(out.tobytes())
 
 
+def write_encode(path: Path, rng: np.random.Generator) -> None:
+    x = [rng.normal(0, s, 512) for s in (1, 0.02, 1e-4, 300)]
+    x += [np.zeros(32), np.full(32, -0.0), np.full(32, 1.0), np.full(32, -3e-5)]
+    x += [np.arange(32) - 16, np.arange(32) - 15, np.arange(32) / 2, -np.arange(32) / 2]  # ties
+    x += [rng.normal(0, s, 64) for s in (1e-7, 1e-9, 1e-30, 1e4)]  # scales that float16 hardly has, or has not
+    one = np.zeros(32)
+    one[7], one[20] = -5, 5  # the first of two as large
+    x += [one, -one, rng.integers(-127, 128, 256), rng.integers(-8, 9, 256)]
+    x = np.concatenate(x).astype(np.float32)
+    with path.open("wb") as f, np.errstate(all="ignore"):
+        for t in (T.F32, T.F16, T.BF16, T.Q4_0, T.Q8_0):
+            y = x.astype(np.float16) if t == T.F16 else quantize(x.reshape(1, -1), t)
+            raw = np.ascontiguousarray(y).tobytes()
+            f.write(struct.pack("<III", t.value, x.size, len(raw)) + x.tobytes() + raw)
+
+
 def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "tests/golden/formats")
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(20261125)
     write_decode(folder / "decode.bin", rng)
     write_round(folder / "round.bin", rng)
+    write_encode(folder / "encode.bin", rng)
 
 
 if __name__ == "__main__":

@@ -1,104 +1,123 @@
 /* SPDX-License-Identifier: Apache-2.0
- * apps/cli/answer.c - streams what the model says, whole characters at a time. */
+ * apps/cli/answer.c - generates an answer and hands what comes to its parser and view. */
 #include "answer.h"
 #include "terminal.h"
 
 #include <stdio.h>
 
-static int put(struct gem_cli_answer *answer, const char *text, size_t n)
+/* Without a format: whole characters, as they come. */
+static int show_plain(struct gem_cli_answer *a, const char *text, size_t n)
 {
-    if (!n) return 0;
-    gem_cli_put_text(text, n);
-    answer->open_line = text[n - 1] != '\n';
-    return gem_cli_flush();
+    const gem_chat_event event = {.kind = GEM_CHAT_TEXT, .text = text, .n_text = n};
+
+    if (n > 0) gem_cli_view_event(a->view, &event);
+    return a->view->code;
 }
 
-/* Thoughts are told by token, not by text, so an answer may speak of their markers. */
-static int put_token(struct gem_cli_answer *answer, int32_t token)
+static int put_plain(struct gem_cli_answer *a, int32_t token)
 {
-    const struct gem_cli_dialect *dialect = answer->dialect;
     char text[GEM_TEXT_STREAM_MAX];
     size_t n = 0;
     gem_error err;
 
-    if (dialect && token == dialect->thought) answer->thinking = true;
-    if (!answer->thinking) {
-        if (gem_text_stream_push(answer->engine->model, &answer->stream, token, text, &n, &err))
-            return gem_cli_fail(&err);
-    }
-    if (dialect && token == dialect->thought_end) answer->thinking = false;
-    return put(answer, text, n);
+    if (gem_text_stream_push(a->engine->model, &a->stream, token, text, &n, &err)) return gem_cli_fail(&err);
+    return show_plain(a, text, n);
+}
+
+static int put_parsed(struct gem_cli_answer *a, int32_t token)
+{
+    gem_error err;
+
+    if (gem_chat_parser_push(a->parser, token, &err)) return gem_cli_fail(&err);
+    return a->view->code;
 }
 
 static bool on_token(void *user, int32_t token)
 {
-    struct gem_cli_answer *answer = user;
+    struct gem_cli_answer *a = user;
 
     gem_cli_progress_end();
-    answer->code = gem_cli_tokens_push(&answer->tokens, token);
-    if (!answer->code) answer->code = put_token(answer, token);
-    return !answer->code && !gem_cli_interrupted();
+    a->code = gem_cli_tokens_push(a->sequence, token);
+    if (!a->code) a->code = a->parser ? put_parsed(a, token) : put_plain(a, token);
+    return !a->code && !gem_cli_interrupted();
 }
 
-static int finish_text(struct gem_cli_answer *answer)
+static int finish_text(struct gem_cli_answer *a)
 {
     char text[GEM_TEXT_STREAM_MAX];
     size_t n = 0;
-    int code;
+    gem_error err;
 
-    gem_text_stream_finish(&answer->stream, text, &n);
-    if ((code = put(answer, text, n))) return code;
-    return answer->open_line ? put(answer, "\n", 1) : 0;
+    if (a->parser && gem_chat_parser_finish(a->parser, &err)) return gem_cli_fail(&err);
+    if (!a->parser) {
+        gem_text_stream_finish(&a->stream, text, &n);
+        (void)show_plain(a, text, n); /* ending the view says what went wrong */
+    }
+    return gem_cli_view_end(a->view);
 }
 
-static void say_how_it_ended(const struct gem_cli_answer *answer)
+static void say_how_it_ended(const struct gem_cli_answer *a, bool thinking)
 {
-    if (answer->stats.finish == GEM_FINISH_CONTEXT)
+    if (a->stats.finish == GEM_FINISH_CONTEXT)
         gem_cli_note("the context of %u tokens is full, so the answer ends here; --ctx makes it larger",
-                     gem_session_context(answer->engine->session));
-    if (answer->thinking) gem_cli_note("the answer ended inside a thought, which is not shown");
+                     gem_session_context(a->engine->session));
+    if (thinking && a->view->thoughts != GEM_CLI_THOUGHTS_SHOW)
+        gem_cli_note("the answer ended inside a thought, which is not shown");
 }
 
-int gem_cli_answer_run(struct gem_cli_answer *answer, const struct gem_cli_tokens *prompt)
+static gem_status generate(struct gem_cli_answer *a, gem_error *err)
 {
     const gem_generate_options options = {
-        .sampling = answer->sampling,
-        .max_tokens = answer->max_tokens,
-        .constraint = answer->constraint,
+        .sampling = a->sampling,
+        .max_tokens = a->max_tokens,
+        .max_thought_tokens = a->thought_tokens,
+        .constraint = a->constraint,
         .progress = gem_cli_progress,
     };
+    struct gem_cli_tokens prompt = {0};
+    gem_status status;
+
+    a->code = gem_cli_tokens_append(&prompt, a->sequence->ids, a->sequence->n); /* the sequence moves as it grows */
+    if (a->code) return GEM_OK;
+    status = gem_generate(a->engine->session, prompt.ids, prompt.n, &options, on_token, a, &a->stats, err);
+    gem_cli_tokens_free(&prompt);
+    return status;
+}
+
+int gem_cli_answer_run(struct gem_cli_answer *a)
+{
+    bool thinking;
     gem_error err;
     gem_status status;
     int code;
 
-    status =
-        gem_generate(answer->engine->session, prompt->ids, prompt->n, &options, on_token, answer, &answer->stats, &err);
+    gem_cli_view_begin(a->view);
+    status = generate(a, &err);
     gem_cli_progress_end();
-    if (answer->code) return answer->code;
+    if (a->code) return a->code;
     if (status == GEM_E_CANCELLED && gem_cli_interrupted()) { /* during the prompt: there is no answer yet */
-        answer->stats.finish = GEM_FINISH_CANCELLED;
+        a->stats.finish = GEM_FINISH_CANCELLED;
         return 0;
     }
-    if ((code = finish_text(answer))) return code;
+    thinking = a->parser && gem_chat_parser_thinking(a->parser, NULL);
+    if ((code = finish_text(a))) return code;
     if (status) return gem_cli_fail(&err);
-    say_how_it_ended(answer);
+    say_how_it_ended(a, thinking);
     return 0;
 }
 
 static double rate(size_t n, double seconds) { return seconds > 0 ? (double)n / seconds : 0; }
 
-void gem_cli_answer_stats(const struct gem_cli_answer *answer)
+void gem_cli_answer_stats(const struct gem_cli_engine *engine, const gem_generate_stats *stats, uint64_t seed)
 {
     static const char *const finishes[] = {"stop token", "length", "context full", "interrupted"};
-    const gem_generate_stats *stats = &answer->stats;
     const size_t n_computed = stats->n_prompt - stats->n_kept;
     const size_t n_more = stats->n_generated ? stats->n_generated - 1 : 0;
 
     fprintf(stderr,
             "open %.2f s; prompt %zu tokens (%zu kept), %.2f s, %.1f tokens/s; answer %zu tokens, %.2f s, "
             "%.1f tokens/s; end: %s; seed %llu\n",
-            answer->engine->open_seconds, stats->n_prompt, stats->n_kept, stats->prompt_seconds,
+            engine->open_seconds, stats->n_prompt, stats->n_kept, stats->prompt_seconds,
             rate(n_computed, stats->prompt_seconds), stats->n_generated, stats->generate_seconds,
-            rate(n_more, stats->generate_seconds), finishes[stats->finish & 3],
-            (unsigned long long)answer->sampling->seed);
+            rate(n_more, stats->generate_seconds), finishes[stats->finish & 3], (unsigned long long)seed);
 }

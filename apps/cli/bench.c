@@ -73,9 +73,20 @@ static void fill_prompt(int32_t *tokens, uint32_t n, uint32_t vocab, uint32_t ro
     tokens[0] = (int32_t)(round % vocab);
 }
 
+/* Notes what the engine had done when the first token came: the rest is generating. */
+struct watch {
+    const gem_engine *engine;
+    gem_engine_stats at_first;
+    bool seen;
+};
+
 static bool on_token(void *user, int32_t token)
 {
-    (void)user, (void)token;
+    struct watch *watch = user;
+
+    (void)token;
+    if (!watch->seen) gem_engine_get_stats(watch->engine, &watch->at_first);
+    watch->seen = true;
     return !gem_cli_interrupted();
 }
 
@@ -90,11 +101,13 @@ static int measure(const struct args *args, struct gem_cli_engine *engine, int32
         .ignore_stop = true,
         .progress = gem_cli_progress,
     };
+    struct watch watch = {.engine = engine->engine};
     gem_generate_stats stats;
+    gem_engine_stats after;
     gem_error err;
 
     fill_prompt(tokens, args->n_prompt, gem_model_get_info(engine->model)->vocab, round);
-    if (gem_generate(engine->session, tokens, args->n_prompt, &how, on_token, NULL, &stats, &err))
+    if (gem_generate(engine->session, tokens, args->n_prompt, &how, on_token, &watch, &stats, &err))
         return gem_cli_fail(&err);
     if (gem_cli_interrupted()) return gem_cli_interrupt_code();
     if (stats.n_kept || stats.n_generated != how.max_tokens) {
@@ -103,6 +116,8 @@ static int measure(const struct args *args, struct gem_cli_engine *engine, int32
     }
     sample->first_token_seconds = stats.prompt_seconds;
     sample->prompt_rate = args->n_prompt / stats.prompt_seconds;
+    gem_engine_get_stats(engine->engine, &after);
+    if (args->n_gen) sample->ple_share = (after.ple_seconds - watch.at_first.ple_seconds) / stats.generate_seconds;
     sample->generate_rate = args->n_gen ? args->n_gen / stats.generate_seconds : 0;
     return 0;
 }
@@ -165,7 +180,8 @@ const struct gem_cli_command gem_cli_bench = {
         "tokens do not end it. Shown are the median and the range of tokens per second, the time to the first "
         "token, the time to open the model and the peak of resident memory. JSON has every sample.",
     .examples = examples,
-    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model), "a GGUF file or a Hugging Face folder"}},
+    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model),
+                  "a native or GGUF file, or a Hugging Face folder"}},
     .n_operands = 1,
     .groups = {GEM_CLI_GROUP("Options", options, 0),
                GEM_CLI_GROUP("Computing", gem_cli_fast_options, offsetof(struct args, engine)), GEM_CLI_COMMON_GROUP},

@@ -10,6 +10,7 @@ enum { GEM_CLI_BENCH_MAX = 1000 };
 struct gem_cli_sample {
     double prompt_rate, generate_rate; /* tokens per second; 0: not measured */
     double first_token_seconds;
+    double ple_share; /* of the time of generating, what reading per-layer embeddings took */
 };
 
 struct gem_cli_bench {

@@ -18,6 +18,7 @@ static const struct quantity quantities[] = {
     {"prompt_tokens_per_second", "prompt", "tokens/s", offsetof(struct gem_cli_sample, prompt_rate)},
     {"generate_tokens_per_second", "generate", "tokens/s", offsetof(struct gem_cli_sample, generate_rate)},
     {"first_token_seconds", "first token", "s", offsetof(struct gem_cli_sample, first_token_seconds)},
+    {"ple_share_of_generating", "embeddings", "of generating", offsetof(struct gem_cli_sample, ple_share)},
 };
 
 struct spread {
@@ -61,7 +62,7 @@ int gem_cli_bench_text(const struct gem_cli_bench *bench)
         const struct spread spread = spread_of(bench, &quantities[i]);
 
         if (spread.max > 0)
-            printf("%-12s %10.3f %10.3f %10.3f %s\n", quantities[i].label, spread.median, spread.min, spread.max,
+            printf("%-12s %10.4g %10.4g %10.4g %s\n", quantities[i].label, spread.median, spread.min, spread.max,
                    quantities[i].unit);
     }
     printf("%-12s %10.3f s\n%-12s %10.1f MiB\n", "open", bench->open_seconds, "peak memory",

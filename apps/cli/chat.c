@@ -1,32 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0
- * apps/cli/chat.c - gemmule chat: a conversation, a line at a time. */
+ * apps/cli/chat.c - gemmule chat: a conversation. */
 #include "answer.h"
 #include "commands.h"
+#include "line.h"
 #include "sampling.h"
+#include "slash.h"
+#include "talk.h"
 #include "terminal.h"
+#include "tool_run.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 struct args {
     struct gem_cli_common common;
-    const char *model, *system;
+    const char *model, *load;
     uint32_t max_tokens, ctx;
     bool stats;
+    struct gem_cli_talk_args talk;
     struct gem_cli_engine_args engine;
     struct gem_cli_sampling_args sampling;
 };
 
 static const struct gem_cli_option options[] = {
-    {.name = "system",
-     .letter = 's',
-     .kind = GEM_CLI_STRING,
-     .offset = offsetof(struct args, system),
-     .value = "TEXT",
-     .help = "what the model is told before the conversation"},
+    {.name = "load",
+     .kind = GEM_CLI_FILE,
+     .offset = offsetof(struct args, load),
+     .value = "FILE",
+     .help = "go on with a conversation that /save wrote, or with OpenAI's messages"},
     {.name = "max-tokens",
      .letter = 'n',
      .kind = GEM_CLI_U32,
@@ -54,121 +56,122 @@ static const struct gem_cli_option options[] = {
 struct chat {
     const struct args *args;
     struct gem_cli_engine engine;
-    struct gem_cli_dialect dialect;
     struct gem_cli_sampling sampling;
-    struct gem_cli_tokens history; /* all finished turns */
-    const char *lead;              /* system text that still has to go before the first user turn, or NULL */
-    char *line;                    /* getline's */
-    size_t line_cap;
+    struct gem_cli_talk talk;
+    struct gem_cli_line *line;
+    struct gem_cli_slash slash;
+    bool interactive;
 };
 
-/* The prompt goes to standard error: standard output has the answers only. */
-static void show_prompt(void)
+static bool is_blank(const struct gem_cli_text *text)
 {
-    if (isatty(STDIN_FILENO)) fputs("> ", stderr);
-}
-
-/* Reads the next line that is not blank. *n is its length; 0 at the end of input. */
-static int read_line(struct chat *chat, size_t *n)
-{
-    for (*n = 0;;) {
-        const char *body;
-
-        show_prompt();
-        errno = 0;
-        const ssize_t got = getline(&chat->line, &chat->line_cap, stdin);
-        if (got < 0 && gem_cli_interrupted()) { /* what was typed so far is dropped */
-            if (gem_cli_interrupt_code() != GEM_CLI_EXIT_INTERRUPTED) return gem_cli_interrupt_code();
-            gem_cli_interrupts_clear();
-            clearerr(stdin);
-            fputs("\n(Ctrl-D ends)\n", stderr);
-            continue;
-        }
-        if (got < 0 && ferror(stdin))
-            return errno == ENOMEM ? gem_cli_out_of_memory() : gem_cli_fail_errno("standard input", errno);
-        if (got < 0) return 0;
-        body = chat->line;
-        if (gem_cli_strip(&body, (size_t)got)) {
-            *n = (size_t)got;
-            return 0;
-        }
-    }
-}
-
-static int begin(struct chat *chat)
-{
-    const char *system = chat->args->system;
-    int code = gem_cli_prompt_begin(&chat->history, chat->engine.model);
-
-    if (code || !system) return code;
-    if (chat->dialect.system_turn)
-        return gem_cli_prompt_turn(&chat->history, chat->engine.model, &chat->dialect, "system", NULL, system,
-                                   strlen(system));
-    chat->lead = system;
-    return 0;
-}
-
-/* Answers chat->line [n] and adds both to the history. */
-static int take_turn(struct chat *chat, size_t n)
-{
-    const gem_model *model = chat->engine.model;
-    struct gem_cli_answer answer = {
-        .engine = &chat->engine,
-        .dialect = &chat->dialect,
-        .sampling = &chat->sampling.sampling,
-        .max_tokens = chat->args->max_tokens,
-    };
-    size_t n_history;
-    int code = gem_cli_prompt_turn(&chat->history, model, &chat->dialect, "user", chat->lead, chat->line, n);
-
-    chat->lead = NULL;
-    n_history = chat->history.n;
-    if (code || (code = gem_cli_prompt_answer(&chat->history, model, &chat->dialect))) return code;
-    if ((code = gem_cli_answer_run(&answer, &chat->history))) goto done;
-    if (chat->args->stats) gem_cli_answer_stats(&answer);
-    chat->sampling.sampling.seed++; /* or every answer would be drawn with the same numbers */
-    chat->history.n = n_history;
-    code = gem_cli_prompt_history(&chat->history, model, &chat->dialect, &answer.tokens);
-done:
-    gem_cli_tokens_free(&answer.tokens);
-    return code;
+    for (size_t i = 0; i < text->n; i++)
+        if (!memchr(" \t\r\n\v\f", text->data[i], 6)) return false;
+    return true;
 }
 
 /* An interrupt ends the answer; a request to terminate ends the program. */
+static int take_interrupt(bool *interrupted)
+{
+    *interrupted = gem_cli_interrupted();
+    if (!*interrupted) return 0;
+    if (gem_cli_interrupt_code() != GEM_CLI_EXIT_INTERRUPTED) return gem_cli_interrupt_code();
+    gem_cli_interrupts_clear();
+    return 0;
+}
+
+static void take_back(struct chat *chat)
+{
+    if (gem_cli_talk_undo(&chat->talk, false)) fputs("(the question is taken back)\n", stderr);
+}
+
+/* Answers, and goes on with the results of what was called, until nothing is. */
+static int answer(struct chat *chat)
+{
+    yyjson_mut_val *calls;
+    bool interrupted = false, end = false;
+    int code;
+
+    do {
+        chat->slash.seed = chat->sampling.sampling.seed;
+        if ((code = gem_cli_talk_answer(&chat->talk, &calls))) return code;
+        if (chat->args->stats) gem_cli_answer_stats(&chat->engine, &chat->talk.stats, chat->slash.seed);
+        if ((code = take_interrupt(&interrupted))) return code;
+        if (interrupted && chat->talk.stats.n_generated == 0) take_back(chat);
+        if (interrupted || !calls) return 0;
+        if ((code = gem_cli_tools_answer(&chat->talk, chat->line, calls, &end))) return code;
+    } while (!end && !gem_cli_interrupted());
+    return take_interrupt(&interrupted);
+}
+
+/* On a terminal the chat goes on where a question does not fit or can not be sent: it is taken back. */
+static int recover(struct chat *chat, int code)
+{
+    if (!chat->interactive || (code != GEM_CLI_EXIT_LIMIT && code != GEM_CLI_EXIT_FILE)) return code;
+    if (gem_cli_flush()) return code;
+    take_back(chat);
+    return 0;
+}
+
+static int take_line(struct chat *chat, const struct gem_cli_text *text)
+{
+    int code;
+
+    if (gem_cli_is_slash(text)) {
+        if ((code = gem_cli_slash_run(&chat->slash, text)) || !chat->slash.answer_again) return code;
+        chat->slash.answer_again = false;
+    } else if ((code = gem_cli_talk_say(&chat->talk, text->data, text->n, "the line"))) {
+        return chat->interactive ? 0 : code;
+    }
+    code = answer(chat);
+    return code ? recover(chat, code) : 0;
+}
+
 static int converse(struct chat *chat)
 {
-    for (;;) {
-        size_t n;
-        int code = read_line(chat, &n);
+    struct gem_cli_text text = {0};
+    bool end = false;
+    int code = 0;
 
-        if (code || !n) return code;
-        if ((code = take_turn(chat, n))) return code;
-        if (!gem_cli_interrupted()) continue;
-        if (gem_cli_interrupt_code() != GEM_CLI_EXIT_INTERRUPTED) return gem_cli_interrupt_code();
-        gem_cli_interrupts_clear();
+    while (!code && !chat->slash.quit) {
+        if ((code = gem_cli_line_read(chat->line, "> ", &text, &end)) || end) break;
+        if (!is_blank(&text)) code = take_line(chat, &text);
     }
+    if (end && !code && chat->interactive) fputc('\n', stderr); /* after Ctrl-D */
+    gem_cli_text_free(&text);
+    return code;
+}
+
+static int open_chat(struct chat *chat)
+{
+    const struct args *args = chat->args;
+    int code = gem_cli_model_open(&chat->engine, args->model, &args->engine);
+
+    if (code) return code;
+    if (gem_model_get_chat(chat->engine.model)->format == GEM_CHAT_NONE) {
+        gem_cli_error("%s: the vocabulary has no turns of a conversation; 'gemmule run --raw' continues text",
+                      args->model);
+        return GEM_CLI_EXIT_FILE;
+    }
+    code = gem_cli_sampling_make(&chat->sampling, chat->engine.model, "chat", &args->common, &args->sampling);
+    if (code) return code;
+    code = gem_cli_talk_open(&chat->talk, &chat->engine, &chat->sampling.sampling, "chat", &args->talk, true);
+    if (code) return code;
+    chat->talk.max_tokens = args->max_tokens;
+    if (args->load && (code = gem_cli_talk_load(&chat->talk, args->load))) return code;
+    if (!(chat->line = gem_cli_line_open(gem_cli_slash_complete))) return gem_cli_out_of_memory();
+    chat->slash = (struct gem_cli_slash){.talk = &chat->talk, .line = chat->line};
+    return gem_cli_session_open(&chat->engine, &args->engine, args->ctx);
 }
 
 static int run(const void *arguments)
 {
-    const struct args *args = arguments;
-    struct chat chat = {.args = args};
-    int code = gem_cli_model_open(&chat.engine, args->model, &args->engine);
+    struct chat chat = {.args = arguments, .interactive = isatty(STDIN_FILENO)};
+    int code = open_chat(&chat);
 
-    if (code) goto done;
-    if (!gem_cli_dialect_find(&chat.dialect, chat.engine.model)) {
-        gem_cli_error("%s: the vocabulary has no turns of a conversation; 'gemmule run --raw' continues text",
-                      args->model);
-        code = GEM_CLI_EXIT_FILE;
-        goto done;
-    }
-    code = gem_cli_sampling_make(&chat.sampling, chat.engine.model, "chat", &args->common, &args->sampling);
-    if (code || (code = gem_cli_session_open(&chat.engine, &args->engine, args->ctx))) goto done;
-    if (!(code = begin(&chat))) code = converse(&chat);
-    if (!code && isatty(STDIN_FILENO)) fputc('\n', stderr); /* after Ctrl-D */
-done:
-    free(chat.line);
-    gem_cli_tokens_free(&chat.history);
+    if (!code) code = converse(&chat);
+    gem_cli_line_close(chat.line);
+    gem_cli_talk_close(&chat.talk);
     gem_cli_sampling_free(&chat.sampling);
     gem_cli_engine_close(&chat.engine);
     return code;
@@ -176,16 +179,21 @@ done:
 
 const struct gem_cli_command gem_cli_chat = {
     .name = "chat",
-    .summary = "talk with a model, a line at a time",
+    .summary = "talk with a model",
     .details = "Each line of standard input is a turn of the user; the answers go to standard output. The model sees "
                "the whole conversation, of which only what is new is computed.\n"
+               "Lines that begin with a slash are commands: /help lists them.\n"
+               "When the model calls a tool, the command that --tools declares for it (\"command\": [\"PROGRAM\", ...] "
+               "beside \"function\") is shown and run after asking; it gets the arguments as JSON on standard input.\n"
                "Ctrl-C ends an answer, Ctrl-D the conversation.",
-    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model), "a GGUF file or a Hugging Face folder"}},
+    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model),
+                  "a native or GGUF file, or a Hugging Face folder"}},
     .n_operands = 1,
     .groups = {GEM_CLI_GROUP("Options", options, 0),
+               GEM_CLI_GROUP("Conversation", gem_cli_talk_options, offsetof(struct args, talk)),
                GEM_CLI_GROUP("Sampling", gem_cli_sampling_options, offsetof(struct args, sampling)),
                GEM_CLI_GROUP("Computing", gem_cli_fast_options, offsetof(struct args, engine)), GEM_CLI_COMMON_GROUP},
-    .n_groups = 4,
+    .n_groups = 5,
     .args_size = sizeof(struct args),
     .run = run,
 };

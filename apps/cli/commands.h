@@ -6,9 +6,9 @@
 #include "options.h"
 
 extern const struct gem_cli_command gem_cli_run, gem_cli_chat, gem_cli_tokenize, gem_cli_inspect, gem_cli_bench,
-    gem_cli_ppl, gem_cli_probe, gem_cli_version, gem_cli_help;
+    gem_cli_pack, gem_cli_ppl, gem_cli_probe, gem_cli_version, gem_cli_help;
 
-enum { GEM_CLI_N_COMMANDS = 9 };
+enum { GEM_CLI_N_COMMANDS = 10 };
 extern const struct gem_cli_command *const gem_cli_commands[GEM_CLI_N_COMMANDS];
 
 /* NULL when there is none of that name. */

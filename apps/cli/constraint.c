@@ -27,8 +27,9 @@ const struct gem_cli_option gem_cli_constraint_options[3] = {
 };
 
 int gem_cli_constraint_make(gem_constraint **out, const gem_model *model, const char *command,
-                            const struct gem_cli_constraint_args *args)
+                            const struct gem_cli_constraint_args *args, bool thinking)
 {
+    const gem_constraint_options options = {.thought = thinking ? GEM_THOUGHT_OPTIONAL : GEM_THOUGHT_NONE};
     const char *path = args->schema ? args->schema : args->grammar;
     struct gem_cli_text text = {0};
     gem_error err;
@@ -41,11 +42,11 @@ int gem_cli_constraint_make(gem_constraint **out, const gem_model *model, const 
     if (!path && !args->regex) return 0;
     if (path && (code = gem_cli_read(&text, path))) return code;
     if (args->schema)
-        st = gem_constraint_open_schema(out, model, text.data, text.n, NULL, &err);
+        st = gem_constraint_open_schema(out, model, text.data, text.n, &options, &err);
     else if (args->grammar)
-        st = gem_constraint_open_grammar(out, model, text.data, text.n, NULL, &err);
+        st = gem_constraint_open_grammar(out, model, text.data, text.n, &options, &err);
     else
-        st = gem_constraint_open_regex(out, model, args->regex, strlen(args->regex), NULL, &err);
+        st = gem_constraint_open_regex(out, model, args->regex, strlen(args->regex), &options, &err);
     gem_cli_text_free(&text);
     return st ? gem_cli_fail(&err) : 0;
 }

@@ -13,9 +13,9 @@ struct gem_cli_constraint_args {
 
 extern const struct gem_cli_option gem_cli_constraint_options[3];
 
-/* *out is NULL when none is given; closed by gem_constraint_close. Returns 0, or an exit code after saying what went
- * wrong. */
+/* *out is NULL when none is given; closed by gem_constraint_close. thinking: the answer may begin with a thought.
+ * Returns 0, or an exit code after saying what went wrong. */
 int gem_cli_constraint_make(gem_constraint **out, const gem_model *model, const char *command,
-                            const struct gem_cli_constraint_args *args);
+                            const struct gem_cli_constraint_args *args, bool thinking);
 
 #endif

@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const char *const precisions[] = {"exact", "fast", NULL};
-static const char *const cpus[] = {"c", "avx2", "avx512", NULL};
+static const char *const cpus[] = {"c", "avx2", "avx512", "avx512bf16", NULL};
 
 #define ENGINE_OPTIONS(default_precision)                                                                              \
     {.name = "precision",                                                                                              \
@@ -39,10 +39,30 @@ static const char *const cpus[] = {"c", "avx2", "avx512", NULL};
          .value = "TIER",                                                                                              \
          .choices = cpus,                                                                                              \
          .fallback_shown = "the best this machine has",                                                                \
-         .help = "instruction set"},
+         .help = "instruction set"},                                                                                   \
+        {.name = "ram",                                                                                                \
+         .kind = GEM_CLI_U32,                                                                                          \
+         .offset = offsetof(struct gem_cli_engine_args, ram),                                                          \
+         .min = 1,                                                                                                     \
+         .max = 1 << 30,                                                                                               \
+         .value = "MIB",                                                                                               \
+         .fallback_shown = "no ceiling",                                                                               \
+         .help = "ceiling for all memory; mapped weights beyond it are streamed"},                                     \
+        {.name = "ple-ram",                                                                                            \
+         .kind = GEM_CLI_U32,                                                                                          \
+         .offset = offsetof(struct gem_cli_engine_args, ple_ram),                                                      \
+         .min = 1,                                                                                                     \
+         .max = 1 << 30,                                                                                               \
+         .value = "MIB",                                                                                               \
+         .fallback_shown = "16",                                                                                       \
+         .help = "memory for per-layer embeddings, which else stay in the file"},                                      \
+        {.name = "packed-copy",                                                                                        \
+         .kind = GEM_CLI_FLAG,                                                                                         \
+         .offset = offsetof(struct gem_cli_engine_args, packed_copy),                                                  \
+         .help = "use the native copy beside MODEL, and write it first where there is none"},
 
-const struct gem_cli_option gem_cli_fast_options[4] = {ENGINE_OPTIONS("fast")};
-const struct gem_cli_option gem_cli_exact_options[4] = {ENGINE_OPTIONS("exact")};
+const struct gem_cli_option gem_cli_fast_options[7] = {ENGINE_OPTIONS("fast")};
+const struct gem_cli_option gem_cli_exact_options[7] = {ENGINE_OPTIONS("exact")};
 
 gem_precision gem_cli_precision(const char *name)
 {
@@ -61,6 +81,8 @@ int gem_cli_model_open(struct gem_cli_engine *e, const char *path, const struct 
         .n_threads = args->threads,
         .cpu = args->cpu,
         .progress = gem_cli_progress,
+        .ram = (uint64_t)args->ram << 20,
+        .packed_copy = args->packed_copy,
     };
     const double start = gem_cli_seconds();
     gem_error err;
@@ -88,7 +110,8 @@ int gem_cli_metadata_open(gem_model **model, const char *path, const char *preci
 
 int gem_cli_session_open(struct gem_cli_engine *e, const struct gem_cli_engine_args *args, uint32_t context)
 {
-    const gem_engine_options engine = {.n_threads = args->threads, .chunk = args->chunk};
+    const gem_engine_options engine = {
+        .n_threads = args->threads, .chunk = args->chunk, .ple_ram = (uint64_t)args->ple_ram << 20};
     const gem_session_options session = {.context = context};
     gem_error err;
 

@@ -11,10 +11,12 @@ struct gem_cli_engine_args {
     const char *precision; /* "exact" or "fast" */
     const char *cpu;       /* NULL: the best this machine has */
     uint32_t threads, chunk;
+    bool packed_copy;
+    uint32_t ram, ple_ram; /* MiB; 0: the library's default */
 };
 
 /* The same options with "fast", or with "exact", as default. */
-extern const struct gem_cli_option gem_cli_fast_options[4], gem_cli_exact_options[4];
+extern const struct gem_cli_option gem_cli_fast_options[7], gem_cli_exact_options[7];
 
 /* Zero-initialised is closed. */
 struct gem_cli_engine {

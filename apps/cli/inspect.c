@@ -13,7 +13,7 @@
 struct args {
     struct gem_cli_common common;
     const char *model, *precision;
-    bool tensors, json;
+    bool tensors, json, verify;
     uint32_t ctx;
 };
 
@@ -25,6 +25,10 @@ static const struct gem_cli_option options[] = {
      .offset = offsetof(struct args, tensors),
      .help = "also list every tensor"},
     {.name = "json", .kind = GEM_CLI_FLAG, .offset = offsetof(struct args, json), .help = "as one JSON object"},
+    {.name = "verify",
+     .kind = GEM_CLI_FLAG,
+     .offset = offsetof(struct args, verify),
+     .help = "first read all of a native file and compare its checksums"},
     {.name = "ctx",
      .letter = 'c',
      .kind = GEM_CLI_U32,
@@ -75,6 +79,7 @@ const struct gem_cli_field gem_cli_model_fields[] = {
     FIELD(COUNT, n_parameters, "parameters"),
     FIELD(COUNT, n_parameters_active, "parameters per token"),
     FIELD(BYTES, file_bytes, "files"),
+    FIELD(BYTES, ram_bytes, "least ceiling of memory (--ram)"),
 #undef FIELD
 };
 const size_t gem_cli_n_model_fields = GEM_CLI_COUNT(gem_cli_model_fields);
@@ -228,7 +233,7 @@ static void print_tensors(const gem_model *model)
         gem_cli_put_name(tensor.name);
         printf("  %s [", tensor.type);
         for (uint32_t d = 0; d < tensor.n_dims; d++) printf("%s%" PRIu64, d ? ", " : "", tensor.shape[d]);
-        printf("]  %" PRIu64 " bytes  %s\n", tensor.bytes, tensor.role);
+        printf("]  %" PRIu64 " bytes  %s%s\n", tensor.bytes, tensor.role, tensor.in_panels ? ", panels" : "");
     }
 }
 
@@ -244,6 +249,16 @@ static int print_text(const struct gem_cli_inspection *in, bool tensors)
     return gem_cli_flush();
 }
 
+static int verify(const gem_model *model)
+{
+    gem_error err;
+
+    gem_cli_interrupts_catch();
+    if (gem_model_verify(model, gem_cli_progress, NULL, &err)) return gem_cli_fail(&err);
+    gem_cli_progress_end();
+    return 0;
+}
+
 static int run(const void *arguments)
 {
     const struct args *args = arguments;
@@ -252,10 +267,12 @@ static int run(const void *arguments)
     int code = gem_cli_metadata_open(&model, args->model, args->precision);
 
     if (code) return code;
+    if (args->verify && (code = verify(model))) goto done;
     in.model = model;
     collect_formats(&in);
     collect_memory(&in, args->ctx);
     code = args->json ? gem_cli_inspect_json(&in, args->tensors) : print_text(&in, args->tensors);
+done:
     gem_model_close(model);
     return code;
 }
@@ -268,8 +285,9 @@ const struct gem_cli_command gem_cli_inspect = {
                "beside the weights.\n"
                "Roles: text is the language model; vision, audio and drafter are recognised but not used by this "
                "version; dead tensors are never read.\n"
-               "Reads only headers and the tokenizer, so it is quick for files of any size.",
-    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model), "a GGUF file or a Hugging Face folder"}},
+               "Reads only headers and the tokenizer, so it is quick for files of any size; with --verify, all.",
+    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model),
+                  "a native or GGUF file, or a Hugging Face folder"}},
     .n_operands = 1,
     .groups = {GEM_CLI_GROUP("Options", options, 0), GEM_CLI_COMMON_GROUP},
     .n_groups = 2,

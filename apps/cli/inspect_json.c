@@ -71,7 +71,8 @@ static bool add_tensor(yyjson_mut_doc *doc, yyjson_mut_val *list, const gem_tens
     bool ok = shape && gem_cli_json_add_text(doc, one, "name", tensor->name) &&
               yyjson_mut_obj_add_strcpy(doc, one, "type", tensor->type) &&
               yyjson_mut_obj_add_uint(doc, one, "bytes", tensor->bytes) &&
-              yyjson_mut_obj_add_strcpy(doc, one, "role", tensor->role);
+              yyjson_mut_obj_add_strcpy(doc, one, "role", tensor->role) &&
+              yyjson_mut_obj_add_bool(doc, one, "in_panels", tensor->in_panels);
 
     for (uint32_t d = 0; d < tensor->n_dims && ok; d++) ok = yyjson_mut_arr_add_uint(doc, shape, tensor->shape[d]);
     return ok;

@@ -32,13 +32,21 @@ static size_t utf8_length(const unsigned char *s, size_t n)
     return 0;
 }
 
+size_t gem_cli_utf8_error(const char *text, size_t n)
+{
+    size_t at = 0, size;
+
+    while (at < n && (size = utf8_length((const unsigned char *)text + at, n - at))) at += size;
+    return at;
+}
+
 yyjson_mut_val *gem_cli_json_text(yyjson_mut_doc *doc, const char *text, size_t n)
 {
     char *copy = malloc(n + 1);
     yyjson_mut_val *value;
 
     if (!copy) return NULL;
-    memcpy(copy, text, n);
+    if (n) memcpy(copy, text, n);
     for (size_t i = 0; i < n;) {
         const size_t size = utf8_length((const unsigned char *)copy + i, n - i);
 

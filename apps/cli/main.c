@@ -9,8 +9,8 @@
 #include <string.h>
 
 const struct gem_cli_command *const gem_cli_commands[GEM_CLI_N_COMMANDS] = {
-    &gem_cli_run, &gem_cli_chat,  &gem_cli_tokenize, &gem_cli_inspect, &gem_cli_bench,
-    &gem_cli_ppl, &gem_cli_probe, &gem_cli_version,  &gem_cli_help,
+    &gem_cli_run,   &gem_cli_chat, &gem_cli_tokenize, &gem_cli_inspect, &gem_cli_pack,
+    &gem_cli_bench, &gem_cli_ppl,  &gem_cli_probe,    &gem_cli_version, &gem_cli_help,
 };
 
 const struct gem_cli_command *gem_cli_find_command(const char *name)

@@ -209,7 +209,8 @@ const struct gem_cli_command gem_cli_ppl = {
                "result is exp of the mean of -log p, and its standard error. This is what llama-perplexity of "
                "llama.cpp does, so the numbers compare.",
     .examples = examples,
-    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model), "a GGUF file or a Hugging Face folder"},
+    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model),
+                  "a native or GGUF file, or a Hugging Face folder"},
                  {"FILE", false, GEM_CLI_FILE, offsetof(struct args, file), "the text, or \"-\" for standard input"}},
     .n_operands = 2,
     .groups = {GEM_CLI_GROUP("Options", options, 0),

@@ -245,7 +245,8 @@ const struct gem_cli_command gem_cli_probe = {
                "with --greedy \"greedy\" I32 [N]. The same input gives the same bytes, and the file appears whole or "
                "not at all.",
     .examples = examples,
-    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model), "a GGUF file or a Hugging Face folder"},
+    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model),
+                  "a native or GGUF file, or a Hugging Face folder"},
                  {"CASE", false, GEM_CLI_FILE, offsetof(struct args, test_case), "the tokens, as JSON"}},
     .n_operands = 2,
     .groups = {GEM_CLI_GROUP("Options", options, 0),

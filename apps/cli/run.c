@@ -4,13 +4,17 @@
 #include "commands.h"
 #include "constraint.h"
 #include "sampling.h"
+#include "talk.h"
 #include "terminal.h"
+
+#include <string.h>
 
 struct args {
     struct gem_cli_common common;
-    const char *model, *text;
+    const char *model, *text, *file;
     uint32_t max_tokens, ctx;
-    bool raw, stats;
+    bool raw, stats, json;
+    struct gem_cli_talk_args talk;
     struct gem_cli_engine_args engine;
     struct gem_cli_sampling_args sampling;
     struct gem_cli_constraint_args constraint;
@@ -39,87 +43,154 @@ static const struct gem_cli_option options[] = {
      .kind = GEM_CLI_FLAG,
      .offset = offsetof(struct args, raw),
      .help = "continue the text as it is, without the turns of a conversation"},
+    {.name = "file",
+     .letter = 'f',
+     .kind = GEM_CLI_FILE,
+     .offset = offsetof(struct args, file),
+     .value = "FILE",
+     .help = "the prompt is what this file holds"},
+    {.name = "json",
+     .kind = GEM_CLI_FLAG,
+     .offset = offsetof(struct args, json),
+     .help = "write JSON, one event a line: thought, text, call, malformed, and at last end"},
     {.name = "stats",
      .kind = GEM_CLI_FLAG,
      .offset = offsetof(struct args, stats),
      .help = "say on standard error how long it took"},
 };
 
-static int check_text(const struct gem_cli_text *text, bool raw)
-{
-    const char *body = text->data;
+struct run {
+    const struct args *args;
+    struct gem_cli_engine engine;
+    struct gem_cli_sampling sampling;
+    struct gem_cli_text text;
+    struct gem_cli_talk talk;
+    gem_constraint *constraint;
+};
 
-    if (raw || gem_cli_strip(&body, text->n)) return 0;
+static bool is_blank(const struct gem_cli_text *text)
+{
+    for (size_t i = 0; i < text->n; i++)
+        if (!memchr(" \t\r\n\v\f", text->data[i], 6)) return false;
+    return true;
+}
+
+static int read_text(struct run *r)
+{
+    const struct args *args = r->args;
+    int code;
+
+    if (args->file && args->text) return gem_cli_usage("run", "only one of TEXT and --file can be given");
+    code = args->file ? gem_cli_read(&r->text, args->file) : gem_cli_read_operand(&r->text, "run", "TEXT", args->text);
+    if (code || args->raw || !is_blank(&r->text)) return code;
     return gem_cli_usage("run", "the prompt is empty");
 }
 
-static int make_prompt(struct gem_cli_tokens *prompt, const gem_model *model, const struct gem_cli_dialect *dialect,
-                       const struct gem_cli_text *text)
-{
-    int code = gem_cli_prompt_begin(prompt, model);
-
-    if (code) return code;
-    if (!dialect) return gem_cli_tokens_encode(prompt, model, text->data, text->n, false);
-    code = gem_cli_prompt_turn(prompt, model, dialect, "user", NULL, text->data, text->n);
-    return code ? code : gem_cli_prompt_answer(prompt, model, dialect);
-}
-
 /* A long prompt gets the context that it needs and room for an answer, as far as the model was trained for it. */
-static uint32_t choose_context(const struct args *args, const gem_model *model, size_t n_prompt)
+static int open_session(struct run *r, size_t n_prompt)
 {
-    const size_t room = args->max_tokens ? args->max_tokens : 1024, trained = gem_model_get_info(model)->context;
-    const size_t needed = n_prompt + room;
+    const size_t room = r->args->max_tokens ? r->args->max_tokens : 1024;
+    const size_t trained = gem_model_get_info(r->engine.model)->context, needed = n_prompt + room;
+    uint32_t context = r->args->ctx;
 
-    if (args->ctx || needed <= 8192) return args->ctx;
-    return (uint32_t)(needed < trained ? needed : trained);
+    if (!context && needed > 8192) context = (uint32_t)(needed < trained ? needed : trained);
+    return gem_cli_session_open(&r->engine, &r->args->engine, context);
 }
 
-static int answer_prompt(const struct args *args, struct gem_cli_engine *engine, const struct gem_cli_dialect *dialect,
-                         const struct gem_cli_tokens *prompt)
+static int finish(const struct run *r, const gem_generate_stats *stats)
 {
-    struct gem_cli_sampling sampling;
-    struct gem_cli_answer answer = {.engine = engine, .dialect = dialect, .max_tokens = args->max_tokens};
-    int code = gem_cli_sampling_make(&sampling, engine->model, "run", &args->common, &args->sampling);
+    if (r->args->stats) gem_cli_answer_stats(&r->engine, stats, r->sampling.sampling.seed);
+    return stats->finish == GEM_FINISH_CANCELLED ? gem_cli_interrupt_code() : 0;
+}
 
-    if (code) goto done;
-    if ((code = gem_cli_constraint_make(&answer.constraint, engine->model, "run", &args->constraint))) goto done;
-    if ((code = gem_cli_session_open(engine, &args->engine, choose_context(args, engine->model, prompt->n)))) goto done;
-    answer.sampling = &sampling.sampling;
-    if ((code = gem_cli_answer_run(&answer, prompt))) goto done;
-    if (args->stats) gem_cli_answer_stats(&answer);
-    if (answer.stats.finish == GEM_FINISH_CANCELLED) code = gem_cli_interrupt_code();
+static int answer_turn(struct run *r)
+{
+    struct gem_cli_talk *talk = &r->talk;
+    yyjson_mut_val *calls;
+    int code = gem_cli_talk_open(talk, &r->engine, &r->sampling.sampling, "run", &r->args->talk, false);
+
+    talk->max_tokens = r->args->max_tokens;
+    talk->view.json = r->args->json;
+    talk->constraint = r->constraint;
+    if (code || (code = gem_cli_talk_say(talk, r->text.data, r->text.n, "the prompt"))) return code;
+    if ((code = gem_cli_talk_render(talk)) || (code = open_session(r, talk->sequence.n))) return code;
+    if ((code = gem_cli_talk_answer(talk, &calls))) return code;
+    r->sampling.sampling.seed--; /* that of the answer */
+    return finish(r, &talk->stats);
+}
+
+/* Continues the text as it is. */
+static int continue_text(struct run *r)
+{
+    struct gem_cli_tokens sequence = {0};
+    struct gem_cli_view view = {.json = r->args->json};
+    struct gem_cli_answer answer = {
+        .engine = &r->engine,
+        .sampling = &r->sampling.sampling,
+        .max_tokens = r->args->max_tokens,
+        .constraint = r->constraint,
+        .view = &view,
+        .sequence = &sequence,
+    };
+    const int32_t bos = gem_model_bos(r->engine.model);
+    int code = bos < 0 ? 0 : gem_cli_tokens_push(&sequence, bos);
+
+    if (code || (code = gem_cli_tokens_encode(&sequence, r->engine.model, r->text.data, r->text.n, false))) goto done;
+    if ((code = open_session(r, sequence.n)) || (code = gem_cli_answer_run(&answer))) goto done;
+    if (view.json) code = gem_cli_view_json_end(&answer.stats, NULL, 0);
+    if (!code) code = finish(r, &answer.stats);
 done:
-    gem_constraint_close(answer.constraint);
-    gem_cli_tokens_free(&answer.tokens);
-    gem_cli_sampling_free(&sampling);
+    gem_cli_tokens_free(&sequence);
+    return code;
+}
+
+/* What only a conversation can honour is refused without one. */
+static int check_raw(const struct args *args)
+{
+    const char *why = args->raw ? "--raw" : "a model without turns of a conversation";
+
+    if (args->talk.system) return gem_cli_usage("run", "--system can not be used with %s", why);
+    if (args->talk.tools) return gem_cli_usage("run", "--tools can not be used with %s", why);
+    if (strcmp(args->talk.think, "off")) return gem_cli_usage("run", "--think can not be used with %s", why);
+    return 0;
+}
+
+static int make_constraint(struct run *r, bool thinking)
+{
+    const int code = gem_cli_constraint_make(&r->constraint, r->engine.model, "run", &r->args->constraint, thinking);
+
+    if (!code && r->constraint && r->args->talk.tools)
+        return gem_cli_usage("run", "--tools can not be used with --schema, --grammar or --regex");
     return code;
 }
 
 static int run(const void *arguments)
 {
     const struct args *args = arguments;
-    struct gem_cli_text text = {0};
-    struct gem_cli_tokens prompt = {0};
-    struct gem_cli_engine engine = {0};
-    struct gem_cli_dialect dialect;
-    int code;
+    struct run r = {.args = args};
+    int code = args->raw ? check_raw(args) : 0;
+    bool turns;
 
-    if ((code = gem_cli_read_operand(&text, "run", "TEXT", args->text))) goto done;
-    if ((code = check_text(&text, args->raw))) goto done;
-    if ((code = gem_cli_model_open(&engine, args->model, &args->engine))) goto done;
-    const bool turns = !args->raw && gem_cli_dialect_find(&dialect, engine.model);
-    if ((code = make_prompt(&prompt, engine.model, turns ? &dialect : NULL, &text))) goto done;
-    code = answer_prompt(args, &engine, turns ? &dialect : NULL, &prompt);
+    if (code || (code = read_text(&r))) goto done;
+    if ((code = gem_cli_model_open(&r.engine, args->model, &args->engine))) goto done;
+    code = gem_cli_sampling_make(&r.sampling, r.engine.model, "run", &args->common, &args->sampling);
+    turns = !args->raw && gem_model_get_chat(r.engine.model)->format != GEM_CHAT_NONE;
+    if (!code && !turns) code = check_raw(args);
+    if (!code) code = make_constraint(&r, turns && strcmp(args->talk.think, "off"));
+    if (!code) code = turns ? answer_turn(&r) : continue_text(&r);
 done:
-    gem_cli_engine_close(&engine);
-    gem_cli_tokens_free(&prompt);
-    gem_cli_text_free(&text);
+    gem_constraint_close(r.constraint);
+    gem_cli_talk_close(&r.talk);
+    gem_cli_sampling_free(&r.sampling);
+    gem_cli_engine_close(&r.engine);
+    gem_cli_text_free(&r.text);
     return code;
 }
 
 static const char *const examples[] = {
     "gemmule run gemma-4-E2B-it-Q4_0.gguf \"Why is the sky blue?\"",
-    "gemmule run --max-tokens 200 --seed 7 MODEL - < question.txt",
+    "gemmule run --think 500 --thoughts length MODEL - < question.txt",
+    "gemmule run --json --tools tools.json MODEL \"What is the weather in Paris?\"",
     "gemmule run --schema person.json MODEL \"Who wrote Faust?\"",
     "gemmule run --raw --greedy -n 40 MODEL \"Once upon a time\"",
     NULL,
@@ -129,22 +200,26 @@ const struct gem_cli_command gem_cli_run = {
     .name = "run",
     .summary = "answer one prompt",
     .details =
-        "Streams the answer to standard output, and nothing else.\n"
+        "Streams the answer to standard output, and nothing else; a call of a tool is a line with its name and its "
+        "arguments as JSON.\n"
         "For a model with the control tokens of a conversation the text is one user turn, and white space at "
         "its ends does not count; control tokens spelled in the text stay text. With --raw, and for models "
         "without such tokens, the text is continued as it is.\n"
         "The prompt is read from standard input when TEXT is \"-\", or when it is missing and standard input "
         "is no terminal.\n"
-        "With --schema, --grammar or --regex the answer is text of that kind, whole, and ends within --max-tokens.",
+        "With --schema, --grammar or --regex the answer is text of that kind, whole, and ends within --max-tokens; a "
+        "model that thinks may do so before.",
     .examples = examples,
-    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model), "a GGUF file or a Hugging Face folder"},
+    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model),
+                  "a native or GGUF file, or a Hugging Face folder"},
                  {"TEXT", true, GEM_CLI_STRING, offsetof(struct args, text), "the prompt"}},
     .n_operands = 2,
     .groups = {GEM_CLI_GROUP("Options", options, 0),
+               GEM_CLI_GROUP("Conversation", gem_cli_talk_options, offsetof(struct args, talk)),
                GEM_CLI_GROUP("Sampling", gem_cli_sampling_options, offsetof(struct args, sampling)),
                GEM_CLI_GROUP("The answer is", gem_cli_constraint_options, offsetof(struct args, constraint)),
                GEM_CLI_GROUP("Computing", gem_cli_fast_options, offsetof(struct args, engine)), GEM_CLI_COMMON_GROUP},
-    .n_groups = 5,
+    .n_groups = 6,
     .args_size = sizeof(struct args),
     .run = run,
 };

@@ -188,7 +188,8 @@ const struct gem_cli_command gem_cli_tokenize = {
                "is added, and nothing is stripped from the text.\n"
                "Reads only the tokenizer and the headers of the model.",
     .examples = examples,
-    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model), "a GGUF file or a Hugging Face folder"},
+    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model),
+                  "a native or GGUF file, or a Hugging Face folder"},
                  {"TEXT", true, GEM_CLI_STRING, offsetof(struct args, text),
                   "the text; standard input when it is \"-\" or missing"}},
     .n_operands = 2,

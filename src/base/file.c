@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -73,7 +74,62 @@ static void advise(const void *p, uint64_t n, int advice)
 
 void gem_map_release(const void *p, uint64_t n) { advise(p, n, MADV_DONTNEED); }
 
+void gem_map_release_around(const struct gem_map *map, const void *p, uint64_t n)
+{
+    const uint64_t huge = 2 << 20;
+    const uintptr_t base = (uintptr_t)map->data, last = base + map->n_bytes;
+    uintptr_t from = (uintptr_t)p / huge * huge, to = ((uintptr_t)p + n + huge - 1) / huge * huge;
+
+    if (!map->fd || n == 0) return;
+    if (from < base) from = base;
+    if (to > last) to = last;
+    advise((const void *)from, to - from, MADV_DONTNEED);
+}
+
 void gem_map_prefetch(const void *p, uint64_t n) { advise(p, n, MADV_WILLNEED); }
+
+void gem_map_advise_huge(const void *p, uint64_t n)
+{
+#if defined(MADV_HUGEPAGE)
+    advise(p, n, MADV_HUGEPAGE);
+#else
+    (void)p, (void)n;
+#endif
+}
+
+gem_status gem_map_read(const struct gem_map *map, const char *path, uint64_t offset, void *out, size_t n,
+                        gem_error *err)
+{
+    uint8_t *p = out;
+
+    assert(offset <= map->n_bytes && n <= map->n_bytes - offset);
+    if (!map->fd) { /* borrowed memory */
+        memcpy(out, map->data + offset, n);
+        return GEM_OK;
+    }
+    while (n) {
+        const ssize_t got = pread(map->fd - 1, p, n, (off_t)offset);
+
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return gem_fail(err, GEM_E_IO, offset, "%s: %s", path, strerror(errno));
+        if (got == 0)
+            return gem_fail(err, GEM_E_IO, offset, "%s: the file shrank while in use: no byte %llu", path,
+                            (unsigned long long)offset);
+        p += got;
+        offset += (uint64_t)got;
+        n -= (size_t)got;
+    }
+    return GEM_OK;
+}
+
+void gem_map_will_read(const struct gem_map *map, uint64_t offset, uint64_t n)
+{
+#if defined(POSIX_FADV_WILLNEED)
+    if (map->fd) (void)posix_fadvise(map->fd - 1, (off_t)offset, (off_t)n, POSIX_FADV_WILLNEED);
+#else
+    (void)map, (void)offset, (void)n;
+#endif
+}
 
 bool gem_path_is_directory(const char *path)
 {

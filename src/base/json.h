@@ -10,10 +10,10 @@
  * most `ceiling`, nesting at most 64. `name` is the file's name for messages. */
 gem_status gem_json_parse(yyjson_doc **doc, const char *name, const void *json, size_t n_bytes, size_t ceiling,
                           gem_error *err);
-/* The same with numbers as they are spelled: yyjson_is_raw. */
+/* The same, but numbers stay as they are spelled: yyjson_is_raw. */
 gem_status gem_json_parse_raw(yyjson_doc **doc, const char *name, const void *json, size_t n_bytes, size_t ceiling,
                               gem_error *err);
-/* The same from a file that is read whole. */
+/* gem_json_parse of a file that is read whole. */
 gem_status gem_json_load(yyjson_doc **doc, const char *path, size_t ceiling, gem_error *err);
 
 #endif

@@ -130,7 +130,7 @@ static void run_batch(struct step *s)
         const uint32_t done = todo < left ? (uint32_t)todo : left; /* as fill_rows shared them out */
 
         gem_cache_commit(&it->session->cache, done);
-        if (s->poisoned && done > 0) gem_cache_cut(&it->session->cache, 0);
+        if (s->poisoned && done > 0) gem_cache_clear(&it->session->cache);
         left -= done;
     }
     assert(left == 0);
@@ -160,6 +160,8 @@ gem_status gem_engine_advance(gem_engine *e, gem_advance *items, size_t n_items,
         if (s.cancelled)
             return gem_fail(err, GEM_E_CANCELLED, 0, "cancelled after %zu of %zu tokens", total - left, total);
         fill_rows(&s);
+        if (e->forward.stream.n_units) gem_stream_plan(&e->forward.stream, gem_ledger_left(e->model->ledger));
+        if ((st = gem_forward_fetch(&e->forward, err))) return st;
         run_batch(&s);
         if (s.poisoned) return gem_weights_blame(&e->model->archive, e->model->roles, err);
     }

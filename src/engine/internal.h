@@ -3,12 +3,22 @@
 #ifndef GEM_ENGINE_INTERNAL_H
 #define GEM_ENGINE_INTERNAL_H
 
+#include "chat/chat.h"
 #include "generate/answer.h"
 #include "generate/constraint.h"
 #include "model/forward.h"
 #include "tokenizer/tokenizer.h"
 
+#include <stdatomic.h>
+
 enum { GEM_MAX_STOP = 16 };
+
+/* Memory of a model, its engines and sessions, where there is a ceiling. It changes while the model does not. */
+struct gem_ledger {
+    uint64_t ceiling;    /* UINT64_MAX: none */
+    uint64_t floor;      /* what mapped weights need at least */
+    atomic_ullong taken; /* all but mapped weights */
+};
 
 /* The only part of an open model that changes: made once, when it is first wanted. */
 struct gem_model_shared {
@@ -17,6 +27,7 @@ struct gem_model_shared {
 };
 
 struct gem_model {
+    struct gem_ledger *ledger;
     struct gem_archive archive;
     struct gem_hparams h;
     struct gem_weights w;
@@ -26,17 +37,28 @@ struct gem_model {
     gem_error no_tokenizer;          /* why */
     struct gem_model_shared *shared;
     gem_model_info info;
+    gem_chat_info chat;
     char *name;
+    char *folder; /* where a Hugging Face checkpoint's other files lie; NULL: GGUF, native */
     int32_t bos;
     int32_t stop[GEM_MAX_STOP];
     size_t n_stop;
     gem_sampling sampling;
     gem_logit_bias *suppressed; /* [sampling.n_bias] */
     bool metadata_only;
+    uint64_t fixed_bytes; /* memory without engines, sessions and mapped weights */
 };
+
+/* Takes n bytes for `what`, or GEM_E_LIMIT with the ceiling that would do, `later` bytes more being needed afterwards.
+ */
+gem_status gem_ledger_take(struct gem_ledger *l, uint64_t n, uint64_t later, const char *what, gem_error *err);
+void gem_ledger_give(struct gem_ledger *l, uint64_t n);
+/* What is left for mapped weights. */
+uint64_t gem_ledger_left(const struct gem_ledger *l);
 
 struct gem_engine {
     const struct gem_model *model;
+    uint64_t taken; /* of the ledger */
     struct gem_pool *pool;
     struct gem_forward forward;
     uint32_t chunk;
@@ -44,6 +66,7 @@ struct gem_engine {
 
 struct gem_session {
     struct gem_engine *engine;
+    uint64_t taken; /* of the ledger */
     struct gem_cache cache;
     int32_t *tokens;   /* [context]; the first cache.n are computed */
     int32_t *sequence; /* [context] of gem_generate */
@@ -51,9 +74,22 @@ struct gem_session {
     bool in_step;      /* guards against naming a session twice in one step */
 };
 
+/* The file `name` that belongs to a Hugging Face checkpoint; as gem_archive_companion. */
+gem_status gem_model_companion(const struct gem_model *m, const char *name, struct gem_map *map, char **label,
+                               gem_error *err);
+
+/* Opens the files of a checkpoint; m->folder is set for those of a folder. Nothing is read from them yet. */
+gem_status gem_model_open_archive(struct gem_model *m, const char *path, gem_error *err);
+/* The native copy beside `path`, made first where there is none that is right; gem_free *copy. */
+gem_status gem_packed_copy(const char *path, const gem_model_options *o, char **copy, gem_error *err);
+
 /* config.json, generation_config.json and GGUF keys that say how to generate. */
-gem_status gem_recommend_from_folder(struct gem_model *m, const char *folder, gem_error *err);
+gem_status gem_recommend_from_folder(struct gem_model *m, gem_error *err);
 gem_status gem_recommend_from_gguf(struct gem_model *m, gem_error *err);
+
+/* How the checkpoint talks: by its vocabulary, and by its template as far as that is known. */
+gem_status gem_chat_from_folder(struct gem_model *m, gem_error *err);
+gem_status gem_chat_from_gguf(struct gem_model *m, gem_error *err);
 
 /* Lives as long as the model. */
 gem_status gem_model_trie(const gem_model *model, const struct gem_trie **out, gem_error *err);

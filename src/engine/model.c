@@ -4,6 +4,7 @@
 #include "engine/internal.h"
 
 #include "base/json.h"
+#include "files/gem.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -24,7 +25,10 @@ static gem_status choose_kernels(struct gem_model *m, const char *cpu, gem_error
     static const struct {
         const char *name;
         unsigned flags;
-    } tiers[] = {{"c", 0}, {"avx2", GEM_CPU_AVX2}, {"avx512", GEM_CPU_AVX2 | GEM_CPU_AVX512 | GEM_CPU_BF16}};
+    } tiers[] = {{"c", 0},
+                 {"avx2", GEM_CPU_AVX2},
+                 {"avx512", GEM_CPU_AVX2 | GEM_CPU_AVX512},
+                 {"avx512bf16", GEM_CPU_AVX2 | GEM_CPU_AVX512 | GEM_CPU_BF16}};
     const unsigned have = gem_cpu_flags();
 
     if (!cpu) {
@@ -32,14 +36,13 @@ static gem_status choose_kernels(struct gem_model *m, const char *cpu, gem_error
         return GEM_OK;
     }
     for (size_t i = 0; i < sizeof tiers / sizeof *tiers; i++) {
-        const unsigned needed = tiers[i].flags & ~(unsigned)GEM_CPU_BF16;
         if (strcmp(cpu, tiers[i].name)) continue;
-        if ((have & needed) != needed)
+        if ((have & tiers[i].flags) != tiers[i].flags)
             return gem_fail(err, GEM_E_UNSUPPORTED, 0, "cpu: this machine does not have %s", cpu);
-        gem_kernels_init(&m->kern, have & tiers[i].flags);
+        gem_kernels_init(&m->kern, tiers[i].flags);
         return GEM_OK;
     }
-    return gem_fail(err, GEM_E_ARGUMENT, 0, "cpu: '%s' is none of c, avx2, avx512", cpu);
+    return gem_fail(err, GEM_E_ARGUMENT, 0, "cpu: '%s' is none of c, avx2, avx512, avx512bf16", cpu);
 }
 
 /* ---- the two kinds of checkpoints ------------------------------------------------------------------------------ */
@@ -61,17 +64,22 @@ static bool ends_with(const char *s, const char *end)
     return n >= m && !strcmp(s + n - m, end);
 }
 
-static gem_status read_config(struct gem_model *m, const char *folder, gem_error *err)
+gem_status gem_model_companion(const struct gem_model *m, const char *name, struct gem_map *map, char **label,
+                               gem_error *err)
 {
-    char *path = gem_path_join(folder, "config.json", err);
-    struct gem_map map = {0};
-    gem_status st = GEM_E_NOMEM;
+    return gem_archive_companion(&m->archive, m->folder, name, map, label, err);
+}
 
-    if (!path) return st;
-    if (!(st = gem_map_open(&map, path, err)))
-        st = gem_hparams_from_config(&m->h, path, map.data, (size_t)map.n_bytes, err);
+static gem_status read_config(struct gem_model *m, const char *path, gem_error *err)
+{
+    struct gem_map map;
+    char *label;
+    gem_status st = gem_model_companion(m, "config.json", &map, &label, err);
+
+    if (!st && !label) st = gem_fail(err, GEM_E_IO, 0, "%s: no config.json", path);
+    if (!st) st = gem_hparams_from_config(&m->h, label, map.data, (size_t)map.n_bytes, err);
     gem_map_close(&map);
-    gem_free(path);
+    gem_free(label);
     return st;
 }
 
@@ -84,41 +92,31 @@ static gem_status tolerate_tokenizer(const struct gem_model *m, gem_status st, g
     return st;
 }
 
-static gem_status read_tokenizer_json(struct gem_model *m, const char *folder, gem_error *err)
+static gem_status read_tokenizer_json(struct gem_model *m, gem_error *err)
 {
-    char *path = gem_path_join(folder, "tokenizer.json", err);
-    struct gem_map map = {0};
-    gem_status st = GEM_E_NOMEM;
+    struct gem_map map;
+    char *label;
+    gem_status st = gem_model_companion(m, "tokenizer.json", &map, &label, err);
 
-    if (!path) return st;
-    st = GEM_OK;
-    if (gem_path_exists(path) && !(st = gem_map_open(&map, path, err)))
+    if (!st && label)
         st = tolerate_tokenizer(
-            m, gem_tokenizer_from_json(&m->tokenizer, path, map.data, (size_t)map.n_bytes, &m->no_tokenizer), err);
+            m, gem_tokenizer_from_json(&m->tokenizer, label, map.data, (size_t)map.n_bytes, &m->no_tokenizer), err);
     gem_map_close(&map);
-    gem_free(path);
+    gem_free(label);
     return st;
 }
 
-static gem_status open_folder(struct gem_model *m, const char *path, gem_error *err)
+/* Where the files of a folder are, of which one may be named. */
+static gem_status find_folder(struct gem_model *m, const char *path, gem_error *err)
 {
-    char *folder = NULL;
-    gem_status st;
-
     if (gem_path_is_directory(path)) {
-        folder = gem_strndup(path, strlen(path), err);
+        m->folder = gem_strndup(path, strlen(path), err);
     } else { /* a safetensors file: its configuration lies beside it */
         const char *slash = strrchr(path, '/');
-        folder = slash ? gem_strndup(path, slash == path ? 1 : (size_t)(slash - path), err) : gem_strndup(".", 1, err);
+        m->folder =
+            slash ? gem_strndup(path, slash == path ? 1 : (size_t)(slash - path), err) : gem_strndup(".", 1, err);
     }
-    if (!folder) return GEM_E_NOMEM;
-    if ((st = read_config(m, folder, err))) goto out;
-    if ((st = gem_safetensors_open(&m->archive, path, err))) goto out;
-    if ((st = read_tokenizer_json(m, folder, err))) goto out;
-    st = gem_recommend_from_folder(m, folder, err);
-out:
-    gem_free(folder);
-    return st;
+    return m->folder ? GEM_OK : GEM_E_NOMEM;
 }
 
 /* A GGUF file has no key for them: found by name (spec/tokenizer-and-chat.md 1.3). */
@@ -132,24 +130,53 @@ static void find_placeholders(struct gem_model *m)
     if (pad >= 0 && (uint32_t)pad < m->h.vocab) m->h.pad = pad;
 }
 
-static gem_status open_gguf(struct gem_model *m, const char *path, gem_error *err)
+/* What an open archive's key/values say. */
+static gem_status read_gguf(struct gem_model *m, gem_error *err)
 {
     gem_status st;
 
-    if ((st = gem_gguf_open(&m->archive, path, err))) return st;
     if ((st = gem_hparams_from_gguf(&m->h, &m->archive, err))) return st;
     st = tolerate_tokenizer(m, gem_tokenizer_from_gguf(&m->tokenizer, &m->archive, &m->no_tokenizer), err);
     if (st) return st;
     find_placeholders(m);
+    if ((st = gem_chat_from_gguf(m, err))) return st;
     return gem_recommend_from_gguf(m, err);
+}
+
+enum kind { NATIVE, FOLDER, GGUF };
+
+static enum kind kind_of(const char *path)
+{
+    if (gem_path_is_directory(path)) return FOLDER;
+    if (gem_native_is(path) || ends_with(path, ".gem")) return NATIVE;
+    return ends_with(path, ".safetensors") && !has_gguf_magic(path) ? FOLDER : GGUF; /* which says so when it is none */
+}
+
+gem_status gem_model_open_archive(struct gem_model *m, const char *path, gem_error *err)
+{
+    gem_status st;
+
+    if (!gem_path_exists(path)) return gem_fail(err, GEM_E_IO, 0, "%s: no such file or folder", path);
+    switch (kind_of(path)) {
+    case NATIVE: return gem_native_open(&m->archive, path, err);
+    case GGUF: return gem_gguf_open(&m->archive, path, err);
+    case FOLDER: break;
+    }
+    if ((st = find_folder(m, path, err))) return st;
+    if ((st = read_config(m, m->folder, err))) return st; /* before the weights: a folder of something else is named */
+    return gem_safetensors_open(&m->archive, path, err);
 }
 
 static gem_status open_files(struct gem_model *m, const char *path, gem_error *err)
 {
-    if (!gem_path_exists(path)) return gem_fail(err, GEM_E_IO, 0, "%s: no such file or folder", path);
-    if (gem_path_is_directory(path) || (ends_with(path, ".safetensors") && !has_gguf_magic(path)))
-        return open_folder(m, path, err);
-    return open_gguf(m, path, err); /* says so when it is no GGUF either */
+    gem_status st;
+
+    if ((st = gem_model_open_archive(m, path, err))) return st;
+    if (m->archive.is_gguf) return read_gguf(m, err);
+    if (m->archive.is_native && (st = read_config(m, path, err))) return st;
+    if ((st = read_tokenizer_json(m, err))) return st;
+    if ((st = gem_chat_from_folder(m, err))) return st;
+    return gem_recommend_from_folder(m, err);
 }
 
 static gem_status check_vocabulary(const struct gem_model *m, gem_error *err)
@@ -217,16 +244,41 @@ static void fill_info(struct gem_model *m, const gem_model_options *o)
         .mapped_bytes = m->w.mapped_bytes,
         .packed_bytes = m->w.packed_bytes,
     };
+    info->ram_bytes = m->fixed_bytes + m->ledger->floor + gem_engine_bytes(m, NULL) + gem_session_bytes(m, NULL, NULL);
     fill_layer_info(info, h);
     for (size_t i = 0; i < m->archive.n_tensors; i++) {
         info->has_vision |= m->roles[i] == GEM_ROLE_VISION;
         info->has_audio |= m->roles[i] == GEM_ROLE_AUDIO;
     }
-    for (uint32_t i = 0; i < m->archive.n_files; i++) info->file_bytes += m->archive.maps[i].n_bytes;
+    for (uint32_t i = 0; i < m->archive.n_files; i++) /* without those inside another */
+        if (m->archive.maps[i].fd) info->file_bytes += m->archive.maps[i].n_bytes;
 }
 
 /* ---- public -------------------------------------------------------------------------------------------------------
  */
+
+/* The program itself, lists of tensors, tables of pages: what no function counts. */
+enum { UNCOUNTED = 16 << 20 };
+
+/* What the model holds besides mapped weights, which is then taken; and what those need at least. */
+static gem_status fill_ledger(struct gem_model *m, const gem_model_options *o, gem_error *err)
+{
+    const bool packs = o->precision == GEM_PRECISION_FAST;
+    struct gem_ledger *l = m->ledger;
+    struct gem_stream stream;
+    uint64_t packed = 0;
+    gem_status st;
+
+    if (packs && (st = gem_weights_packed_bytes(&m->w, &m->h, &packed, err))) return st;
+    if ((st = gem_stream_open(&stream, &m->w, &m->h, packs, err))) return st;
+    l->ceiling = o->ram ? o->ram : UINT64_MAX;
+    l->floor = stream.floor;
+    gem_stream_close(&stream);
+    m->fixed_bytes = packed + m->w.vector_bytes + gem_tokenizer_bytes(m->tokenizer) + UNCOUNTED;
+    if (o->metadata_only) return GEM_OK;
+    return gem_ledger_take(l, m->fixed_bytes, gem_engine_bytes(m, NULL) + gem_session_bytes(m, NULL, NULL),
+                           "the model alone", err);
+}
 
 static gem_status pack(struct gem_model *m, const gem_model_options *o, gem_error *err)
 {
@@ -239,22 +291,28 @@ static gem_status pack(struct gem_model *m, const gem_model_options *o, gem_erro
     return st;
 }
 
-gem_status gem_model_open(gem_model **out, const char *path, const gem_model_options *options, gem_error *err)
+/* Metadata has been read and copied: its pages are not needed any more. (Those of weights come back when they are.) */
+static void release_metadata(const struct gem_model *m)
 {
-    static const gem_model_options defaults;
-    const gem_model_options *o = options ? options : &defaults;
+    for (uint32_t i = 0; i < m->archive.n_files; i++)
+        if (m->archive.maps[i].fd) gem_map_release(m->archive.maps[i].data, m->archive.maps[i].n_bytes);
+}
+
+static gem_status open_model(gem_model **out, const char *path, const gem_model_options *o, gem_error *err)
+{
     gem_status st = GEM_E_NOMEM;
     struct gem_model *m;
 
-    *out = NULL;
     if (o->precision != GEM_PRECISION_FAST && o->precision != GEM_PRECISION_EXACT)
         return gem_fail(err, GEM_E_ARGUMENT, 0, "precision: %d is neither fast (0) nor exact (1)", (int)o->precision);
     if (!(m = gem_calloc(1, sizeof *m, "a model", err))) return st;
+    if (!(m->ledger = gem_calloc(1, sizeof *m->ledger, "a model", err))) goto fail;
     if (!(m->shared = gem_calloc(1, sizeof *m->shared, "a model", err))) goto fail;
     pthread_mutex_init(&m->shared->mutex, NULL);
     m->bos = -1;
     gem_fail(&m->no_tokenizer, GEM_E_UNSUPPORTED, 0, "%s: the model has no tokenizer", path);
     m->metadata_only = o->metadata_only;
+    m->info.precision = o->precision;
     if ((st = choose_kernels(m, o->cpu, err))) goto fail;
     if ((st = open_files(m, path, err))) goto fail;
     if ((st = check_vocabulary(m, err))) goto fail;
@@ -262,12 +320,28 @@ gem_status gem_model_open(gem_model **out, const char *path, const gem_model_opt
     st = GEM_E_NOMEM;
     if (!(m->roles = gem_calloc(m->archive.n_tensors, sizeof *m->roles, "a list of tensors", err))) goto fail;
     if ((st = gem_weights_bind(&m->w, &m->h, &m->archive, m->roles, err))) goto fail;
+    if ((st = fill_ledger(m, o, err))) goto fail;
     if (!o->metadata_only && o->precision == GEM_PRECISION_FAST && (st = pack(m, o, err))) goto fail;
+    release_metadata(m);
     fill_info(m, o);
     *out = m;
     return GEM_OK;
 fail:
     gem_model_close(m);
+    return st;
+}
+
+gem_status gem_model_open(gem_model **out, const char *path, const gem_model_options *options, gem_error *err)
+{
+    static const gem_model_options defaults;
+    const gem_model_options *o = options ? options : &defaults;
+    char *copy = NULL;
+    gem_status st = GEM_OK;
+
+    *out = NULL;
+    if (o->packed_copy) st = gem_packed_copy(path, o, &copy, err);
+    if (!st) st = open_model(out, copy ? copy : path, o, err);
+    gem_free(copy);
     return st;
 }
 
@@ -284,6 +358,8 @@ void gem_model_close(gem_model *m)
     gem_archive_close(&m->archive);
     gem_free(m->roles);
     gem_free(m->name);
+    gem_free(m->folder);
+    gem_free(m->ledger);
     gem_free(m->suppressed);
     gem_free(m);
 }
@@ -301,7 +377,8 @@ bool gem_model_get_tensor(const gem_model *m, size_t index, gem_tensor_info *out
                              .type = t->type_name,
                              .n_dims = t->n_dims,
                              .bytes = t->n_bytes,
-                             .role = roles[m->roles[index]]};
+                             .role = roles[m->roles[index]],
+                             .in_panels = t->layout != 0};
     memcpy(out->shape, t->shape, sizeof out->shape);
     return true;
 }

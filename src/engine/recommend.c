@@ -87,28 +87,29 @@ static void read_sampling(struct gem_model *m, yyjson_val *obj)
     if (yyjson_is_num(v = yyjson_obj_get(obj, "min_p"))) s->min_p = (float)yyjson_get_num(v);
 }
 
-/* Reads one optional file of the folder. */
-static gem_status load(yyjson_doc **doc, const char *folder, const char *name, gem_error *err)
+/* Reads one optional file of the checkpoint. */
+static gem_status load(const struct gem_model *m, yyjson_doc **doc, const char *name, gem_error *err)
 {
     enum { CEILING = 4 << 20 };
-    char *path = gem_path_join(folder, name, err);
-    gem_status st = GEM_OK;
+    struct gem_map map;
+    char *label;
+    gem_status st = gem_model_companion(m, name, &map, &label, err);
 
     *doc = NULL;
-    if (!path) return GEM_E_NOMEM;
-    if (gem_path_exists(path)) st = gem_json_load(doc, path, CEILING, err);
-    gem_free(path);
+    if (!st && label) st = gem_json_parse(doc, label, map.data, (size_t)map.n_bytes, CEILING, err);
+    gem_map_close(&map);
+    gem_free(label);
     return st;
 }
 
-gem_status gem_recommend_from_folder(struct gem_model *m, const char *folder, gem_error *err)
+gem_status gem_recommend_from_folder(struct gem_model *m, gem_error *err)
 {
     yyjson_doc *generation = NULL, *config = NULL;
     yyjson_val *root, *text;
     gem_status st;
 
-    if ((st = load(&generation, folder, "generation_config.json", err))) goto out;
-    if ((st = load(&config, folder, "config.json", err))) goto out;
+    if ((st = load(m, &generation, "generation_config.json", err))) goto out;
+    if ((st = load(m, &config, "config.json", err))) goto out;
     root = yyjson_doc_get_root(config);
     text = yyjson_obj_get(root, "text_config");
     if (generation) {
@@ -120,7 +121,8 @@ gem_status gem_recommend_from_folder(struct gem_model *m, const char *folder, ge
     }
     if (m->n_stop == 0) read_stops(m, root);
     if (m->n_stop == 0) read_stops(m, text);
-    if (m->n_stop == 0) add_stops_by_name(m);
+    /* Files name <eos> alone, or leave out the token that waits for a tool's result. */
+    if (m->n_stop == 0 || m->chat.format >= GEM_CHAT_GEMMA4_SMALL) add_stops_by_name(m);
     bos_by_name(m);
     if (m->bos < 0) m->bos = (int32_t)get_id(yyjson_obj_get(text ? text : root, "bos_token_id"));
 out:

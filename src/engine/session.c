@@ -5,7 +5,13 @@
 
 #include <stdio.h>
 
-enum { DEFAULT_CHUNK = 256, MAX_CHUNK = 4096, DEFAULT_CONTEXT = 8192, DEFAULT_SLACK = 1024 };
+enum {
+    DEFAULT_CHUNK = 256,
+    MAX_CHUNK = 4096,
+    DEFAULT_CONTEXT = 8192,
+    DEFAULT_SLACK = 1024,
+    DEFAULT_PLE_RAM = 16 << 20
+};
 
 static uint32_t chunk_of(const gem_engine_options *o) { return o && o->chunk ? o->chunk : DEFAULT_CHUNK; }
 
@@ -21,11 +27,23 @@ static enum gem_type cache_type(const struct gem_model *m)
     return m->info.precision == GEM_PRECISION_EXACT || m->h.n_experts > 0 ? GEM_F32 : GEM_BF16;
 }
 
+static uint64_t ple_cap(const gem_engine_options *o) { return o && o->ple_ram ? o->ple_ram : DEFAULT_PLE_RAM; }
+
 static uint64_t pool_bytes(uint64_t n) { return n * 256; /* threads' bookkeeping; their stacks are the system's */ }
 
 uint64_t gem_engine_bytes(const gem_model *m, const gem_engine_options *o)
 {
-    return gem_forward_bytes(&m->h, chunk_of(o), threads_of(o)) + pool_bytes(threads_of(o));
+    return gem_forward_bytes(&m->h, chunk_of(o), threads_of(o)) + gem_ple_bytes(&m->w, chunk_of(o), ple_cap(o)) +
+           pool_bytes(threads_of(o));
+}
+
+/* Only a ceiling makes a pass care where its weights are. */
+static gem_status open_stream(struct gem_engine *e, gem_error *err)
+{
+    const struct gem_model *m = e->model;
+
+    if (m->ledger->ceiling == UINT64_MAX) return GEM_OK;
+    return gem_stream_open(&e->forward.stream, &m->w, &m->h, m->info.precision == GEM_PRECISION_FAST, err);
 }
 
 gem_status gem_engine_open(gem_engine **out, const gem_model *m, const gem_engine_options *o, gem_error *err)
@@ -44,10 +62,15 @@ gem_status gem_engine_open(gem_engine **out, const gem_model *m, const gem_engin
     if (!(e = gem_calloc(1, sizeof *e, "an engine", err))) return st;
     e->model = m;
     e->chunk = chunk_of(o);
+    if ((st =
+             gem_ledger_take(m->ledger, needed, gem_session_bytes(m, NULL, o), "the scratch memory of an engine", err)))
+        goto fail;
+    e->taken = needed;
     if ((st = gem_pool_open(&e->pool, threads_of(o), err))) goto fail;
     if ((st = gem_forward_open(&e->forward, &m->h, &m->w, &m->kern, e->pool, m->info.precision == GEM_PRECISION_EXACT,
-                               e->chunk, err)))
+                               e->chunk, ple_cap(o), err)))
         goto fail;
+    if ((st = open_stream(e, err))) goto fail;
     *out = e;
     return GEM_OK;
 fail:
@@ -60,7 +83,16 @@ void gem_engine_close(gem_engine *e)
     if (!e) return;
     gem_forward_close(&e->forward);
     gem_pool_close(e->pool);
+    gem_ledger_give(e->model->ledger, e->taken);
     gem_free(e);
+}
+
+void gem_engine_get_stats(const gem_engine *e, gem_engine_stats *out)
+{
+    const struct gem_ple *p = &e->forward.ple_rows;
+
+    *out = (gem_engine_stats){
+        .ple_rows = p->n_rows, .ple_kept = p->n_kept, .ple_bytes = p->n_bytes, .ple_seconds = p->seconds};
 }
 
 uint32_t gem_engine_threads(const gem_engine *e) { return gem_pool_threads(e->pool); }
@@ -129,6 +161,10 @@ gem_status gem_session_open(gem_session **out, gem_engine *e, const gem_session_
     st = GEM_E_NOMEM;
     if (!(s = gem_calloc(1, sizeof *s, "a session", err))) return st;
     s->engine = e;
+    if ((st = gem_ledger_take(m->ledger, bytes_for(m, context, slack, e->chunk), 0, "a session of this context", err)))
+        goto fail;
+    s->taken = bytes_for(m, context, slack, e->chunk);
+    st = GEM_E_NOMEM;
     if (!(s->tokens = gem_calloc(context, sizeof *s->tokens, "a session's tokens", err))) goto fail;
     if (!(s->sequence = gem_calloc(context, sizeof *s->sequence, "a session's tokens", err))) goto fail;
     if (!(s->logits = gem_alloc_aligned((uint64_t)m->h.vocab * sizeof(float), "logits", err))) goto fail;
@@ -149,6 +185,7 @@ void gem_session_close(gem_session *s)
     gem_free(s->tokens);
     gem_free(s->sequence);
     gem_free(s->logits);
+    gem_ledger_give(s->engine->model->ledger, s->taken);
     gem_free(s);
 }
 

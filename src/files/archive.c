@@ -48,6 +48,7 @@ void gem_archive_close(struct gem_archive *a)
     gem_free(a->maps);
     gem_free(a->tensors);
     gem_free(a->kv);
+    gem_free(a->blobs);
     *a = (struct gem_archive){0};
 }
 
@@ -104,6 +105,23 @@ gem_status gem_archive_check(const struct gem_archive *a, gem_error *err)
     return st;
 }
 
+gem_status gem_archive_companion(const struct gem_archive *a, const char *folder, const char *name, struct gem_map *map,
+                                 char **label, gem_error *err)
+{
+    const struct gem_blob *blob = gem_archive_blob(a, name);
+
+    *map = (struct gem_map){0};
+    if (!(*label = gem_path_join(a->is_native ? a->paths[0] : folder, name, err))) return GEM_E_NOMEM;
+    if (!a->is_native && gem_path_exists(*label)) return gem_map_open(map, *label, err);
+    if (blob) {
+        *map = (struct gem_map){.data = blob->data, .n_bytes = blob->n_bytes};
+    } else {
+        gem_free(*label);
+        *label = NULL;
+    }
+    return GEM_OK;
+}
+
 static bool begins_with(const struct gem_map *map, const char *s)
 {
     const size_t n = strlen(s);
@@ -120,6 +138,7 @@ gem_status gem_archive_fail_kind(const struct gem_archive *a, uint32_t file, con
         {"<", "a web page or XML, not a checkpoint: the download went wrong"},
         {"PK\x03\x04", "a ZIP archive (a PyTorch checkpoint?): use the model's safetensors or GGUF files"},
         {"GGUF", "a GGUF file, not a safetensors file"},
+        {"\x89GEM", "a native file that is damaged at its very beginning: a transfer as text?"},
         {"{", "JSON, not a checkpoint: of a model with an index name the folder"},
     };
     const struct gem_map *map = &a->maps[file];
@@ -399,4 +418,11 @@ const struct gem_kv *gem_archive_kv(const struct gem_archive *a, const char *key
 
     if (a->n_kv) p = bsearch(key, a->index->kv, a->n_kv, sizeof *p, find_key);
     return p ? *p : NULL;
+}
+
+const struct gem_blob *gem_archive_blob(const struct gem_archive *a, const char *name)
+{
+    for (size_t i = 0; i < a->n_blobs; i++) /* a few, and searched for a few times */
+        if (!strcmp(a->blobs[i].name, name)) return &a->blobs[i];
+    return NULL;
 }

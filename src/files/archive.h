@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * src/files/archive.h - checkpoint files as named tensors and metadata: GGUF v2 and v3 (one file or split) and
- * safetensors (one file or an index of shards). Nothing is copied: tensors point into the mapped files.
- * All input is untrusted; every count, offset and size is checked before use. */
+ * src/files/archive.h - checkpoint files as named tensors and metadata: GGUF v2 and v3 (one file or split),
+ * safetensors (one file or an index of shards) and native files (gem.h). Nothing is copied: tensors point into the
+ * mapped files. All input is untrusted; every count, offset and size is checked before use. */
 #ifndef GEM_FILES_ARCHIVE_H
 #define GEM_FILES_ARCHIVE_H
 
@@ -23,6 +23,15 @@ struct gem_tensor {
     uint64_t n_bytes;      /* 0 when a dimension is 0 */
     uint64_t offset;       /* of data in its file */
     uint32_t file;         /* index of its file */
+    uint32_t layout;       /* 0: rows; else panels of this enum gem_pack_kind (kernels.h), native files only */
+    uint64_t checksum;     /* XXH64 of data; native files only */
+};
+
+/* A file that came with the checkpoint and is carried in a native one: "config.json". */
+struct gem_blob {
+    const char *name; /* zero-terminated; the archive's */
+    const uint8_t *data;
+    uint64_t n_bytes;
 };
 
 /* GGUF metadata value types, as numbered in the specification. */
@@ -58,14 +67,17 @@ struct gem_archive_index; /* names and keys in order: searching has no worst cas
 
 /* Zero-initialised is the closed state. */
 struct gem_archive {
-    bool is_gguf;
-    char **paths; /* [n_files] as opened */
+    bool is_gguf;   /* names and metadata are GGUF's; else those of a Hugging Face folder */
+    bool is_native; /* one file with checksums, blobs and perhaps panels */
+    char **paths;   /* [n_files] as opened */
     struct gem_map *maps;
     uint32_t n_files;
     struct gem_tensor *tensors; /* in file order */
     size_t n_tensors;
     struct gem_kv *kv; /* GGUF only; of a split file, the first part's and then what others add */
     size_t n_kv;
+    struct gem_blob *blobs; /* native files only */
+    size_t n_blobs;
     struct gem_archive_index *index;
 };
 
@@ -85,6 +97,11 @@ void gem_archive_close(struct gem_archive *a);
 /* Both return NULL when there is none. */
 const struct gem_tensor *gem_archive_tensor(const struct gem_archive *a, const char *name);
 const struct gem_kv *gem_archive_kv(const struct gem_archive *a, const char *key);
+const struct gem_blob *gem_archive_blob(const struct gem_archive *a, const char *name);
+/* The file `name` that belongs to the checkpoint: the archive's blob, or the file in `folder`. *label names it in
+ * messages; it is NULL, with GEM_OK, when there is none. Close map and gem_free label either way. */
+gem_status gem_archive_companion(const struct gem_archive *a, const char *folder, const char *name, struct gem_map *map,
+                                 char **label, gem_error *err);
 
 /* GEM_E_IO when one of the files has shrunk since it was mapped. */
 gem_status gem_archive_check(const struct gem_archive *a, gem_error *err);

@@ -48,38 +48,72 @@ static void gemm_bf16(const void *w, size_t ldw, const float *x, size_t ldx, flo
     gemm(GEM_BF16, w, ldw, x, ldx, y, ldy, n, m, k);
 }
 
-/* Scores are products of keys (as weights) with queries. */
-static void score_f32(const float *q, size_t ldq, const void *key, size_t ldk, float *s, size_t lds, size_t n_q,
-                      size_t n_keys, size_t d)
+static void gemm_bf16_bf16(const uint16_t *w, size_t ldw, const uint16_t *x, size_t ldx, float *y, size_t ldy, size_t n,
+                           size_t m, size_t k)
 {
-    gemm(GEM_F32, key, ldk, q, ldq, s, lds, n_keys, n_q, d);
+    for (size_t j = 0; j < m; j++)
+        for (size_t i = 0; i < n; i++) {
+            double sum = 0.0;
+            for (size_t l = 0; l < k; l++)
+                sum += (double)gem_bf16_to_f32(w[i * ldw + l]) * (double)gem_bf16_to_f32(x[j * ldx + l]);
+            y[j * ldy + i] = (float)sum;
+        }
 }
 
-static void score_bf16(const float *q, size_t ldq, const void *key, size_t ldk, float *s, size_t lds, size_t n_q,
-                       size_t n_keys, size_t d)
+/* Where dimension i of position j lies in a run of panels. */
+static size_t key_at(enum gem_type type, size_t j, size_t i, size_t d)
 {
-    gemm(GEM_BF16, key, ldk, q, ldq, s, lds, n_keys, n_q, d);
+    const size_t panel = j / GEM_PANEL * GEM_PANEL * d, lane = j % GEM_PANEL;
+
+    return panel + (type == GEM_F32 ? i * GEM_PANEL + lane : (i / 2 * GEM_PANEL + lane) * 2 + i % 2);
+}
+
+static void score(enum gem_type type, const float *q, size_t ldq, const void *keys, float *s, size_t lds, size_t n_q,
+                  size_t n_panels, size_t d)
+{
+    for (size_t h = 0; h < n_q; h++)
+        for (size_t j = 0; j < n_panels * GEM_PANEL; j++) {
+            double sum = 0.0;
+            for (size_t i = 0; i < d; i++)
+                sum += (double)q[h * ldq + i] * (double)element(type, keys, key_at(type, j, i, d));
+            s[h * lds + j] = (float)sum;
+        }
+}
+
+static void score_f32(const void *q, size_t ldq, const void *keys, float *s, size_t lds, size_t n_q, size_t n_panels,
+                      size_t d)
+{
+    score(GEM_F32, q, ldq, keys, s, lds, n_q, n_panels, d);
+}
+
+static void score_bf16(const void *q, size_t ldq, const void *keys, float *s, size_t lds, size_t n_q, size_t n_panels,
+                       size_t d)
+{
+    score(GEM_BF16, q, ldq, keys, s, lds, n_q, n_panels, d);
 }
 
 /* In float32, unlike the other sums: o must be the same wherever a run is cut. */
-static void value(enum gem_type type, const float *p, size_t ldp, const void *v, size_t ldv, float *o, size_t ldo,
-                  size_t n_q, size_t n_keys, size_t d)
+static void value(enum gem_type type, const float *p, size_t ldp, const void *values, size_t ldv, float *o, size_t ldo,
+                  size_t n_q, size_t n, size_t d)
 {
     for (size_t h = 0; h < n_q; h++)
-        for (size_t j = 0; j < n_keys; j++)
-            for (size_t i = 0; i < d; i++) o[h * ldo + i] += p[h * ldp + j] * element(type, v, j * ldv + i);
+        for (size_t j = 0; j < n; j++)
+            for (size_t i = 0; i < d; i++) {
+                const size_t at = type == GEM_F32 ? j * ldv + i : (j / 2 * ldv + i) * 2 + j % 2;
+                o[h * ldo + i] += p[h * ldp + j] * element(type, values, at);
+            }
 }
 
-static void value_f32(const float *p, size_t ldp, const void *v, size_t ldv, float *o, size_t ldo, size_t n_q,
-                      size_t n_keys, size_t d)
+static void value_f32(const void *p, size_t ldp, const void *values, size_t ldv, float *o, size_t ldo, size_t n_q,
+                      size_t n, size_t d)
 {
-    value(GEM_F32, p, ldp, v, ldv, o, ldo, n_q, n_keys, d);
+    value(GEM_F32, p, ldp, values, ldv, o, ldo, n_q, n, d);
 }
 
-static void value_bf16(const float *p, size_t ldp, const void *v, size_t ldv, float *o, size_t ldo, size_t n_q,
-                       size_t n_keys, size_t d)
+static void value_bf16(const void *p, size_t ldp, const void *values, size_t ldv, float *o, size_t ldo, size_t n_q,
+                       size_t n, size_t d)
 {
-    value(GEM_BF16, p, ldp, v, ldv, o, ldo, n_q, n_keys, d);
+    value(GEM_BF16, p, ldp, values, ldv, o, ldo, n_q, n, d);
 }
 
 static void rms_norm(float *y, const float *x, const float *w, size_t n, float eps)
@@ -99,6 +133,11 @@ static void gelu_mul(float *gate, const float *up, size_t n)
         const double x = (double)gate[i];
         gate[i] = (float)(x / 2.0 * (1.0 + tanh(root * (x + 0.044715 * x * x * x))) * (double)up[i]);
     }
+}
+
+static void sigmoid_mul(float *x, const float *gate, size_t n)
+{
+    for (size_t i = 0; i < n; i++) x[i] = (float)((double)x[i] / (1.0 + exp(-(double)gate[i])));
 }
 
 static float softmax(float *x, size_t n, float *max)
@@ -152,12 +191,14 @@ void gem_kernels_float_c(struct gem_kernels *k)
     k->gemm_f32 = gemm_f32;
     k->gemm_f16 = gemm_f16;
     k->gemm_bf16 = gemm_bf16;
+    k->gemm_bf16_bf16 = gemm_bf16_bf16;
     k->score_f32 = score_f32;
     k->score_bf16 = score_bf16;
     k->value_f32 = value_f32;
     k->value_bf16 = value_bf16;
     k->rms_norm = rms_norm;
     k->gelu_mul = gelu_mul;
+    k->sigmoid_mul = sigmoid_mul;
     k->softmax = softmax;
     k->rope = rope;
     k->softcap = softcap;

@@ -7,7 +7,7 @@
 #include <math.h>
 
 /* 16 registers: 4 rows times 3 columns of accumulators, 3 columns, 1 row. */
-enum { LANES = 8, ROWS = 4, COLS = 3, HEADS = 4, VECS = 2 };
+enum { LANES = 8, ROWS = 4, COLS = 3, RUN = 2, QUERIES = 4, HEADS = 4, VECS = 2 };
 
 typedef __m256 vf;
 
@@ -77,6 +77,13 @@ static INLINE __m128i load_16_n(const uint16_t *p, size_t n)
 static INLINE vf widen(__m128i h) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16)); }
 static INLINE vf v_load_bf16(const uint16_t *p) { return widen(load_16(p)); }
 static INLINE vf v_load_bf16_n(const uint16_t *p, size_t n) { return widen(load_16_n(p, n)); }
+static INLINE void v_load_pair(const uint16_t *p, vf *a, vf *b)
+{
+    const __m256i pair = _mm256_loadu_si256((const __m256i *)(const void *)p);
+
+    *a = _mm256_castsi256_ps(_mm256_slli_epi32(pair, 16));
+    *b = _mm256_castsi256_ps(_mm256_and_si256(pair, _mm256_set1_epi32((int)0xffff0000u)));
+}
 static INLINE vf v_load_f16(const uint16_t *p) { return _mm256_cvtph_ps(load_16(p)); }
 static INLINE vf v_load_f16_n(const uint16_t *p, size_t n) { return _mm256_cvtph_ps(load_16_n(p, n)); }
 

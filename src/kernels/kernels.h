@@ -12,6 +12,11 @@
 
 #include "tensor/format.h"
 
+enum {
+    GEM_PANEL = 16,     /* rows of a packed matrix, or positions of a cache, that vectors take side by side */
+    GEM_ACT_BLOCK = 32, /* int8 activations that share a scale */
+};
+
 /* y[j * ldy + i] = sum over k of w[i * ldw + k] * x[j * ldx + k],  i < n, j < m.
  *   w [n, k] weights of the variant's type, row stride ldw in elements; x [m, k] float32; y [m, n] float32.
  * Any n, m, k >= 1, no alignment. Never reads past a row's k elements.
@@ -19,15 +24,30 @@
 typedef void gem_gemm_fn(const void *w, size_t ldw, const float *x, size_t ldx, float *y, size_t ldy, size_t n,
                          size_t m, size_t k);
 
-/* Attention over one run of n_keys consecutive cached rows that share a K/V head.
- *   score: s[h * lds + j] = sum over d of q[h * ldq + d] * key[j * ldk + d],  h < n_q, j < n_keys
- *   value: o[h * ldo + d] += sum over j, in order of j, of p[h * ldp + j] * value[j * ldv + d]
- * value adds one j after the other into o (fused multiply-add or not, but the same for every call), so a run may be
- * cut anywhere without changing bits. Keys and values are float32 or bfloat16; d any number. */
-typedef void gem_score_fn(const float *q, size_t ldq, const void *key, size_t ldk, float *s, size_t lds, size_t n_q,
-                          size_t n_keys, size_t d);
-typedef void gem_value_fn(const float *p, size_t ldp, const void *value, size_t ldv, float *o, size_t ldo, size_t n_q,
-                          size_t n_keys, size_t d);
+/* The same with x [m, k] bfloat16 as well, where products of pairs are one instruction: twice as fast as gemm_bf16, and
+ * only worth rounding x for where the table says has_bf16. k any number. Bound: as above; subnormal inputs may read as
+ * 0. */
+typedef void gem_gemm_bf16_bf16_fn(const uint16_t *w, size_t ldw, const uint16_t *x, size_t ldx, float *y, size_t ldy,
+                                   size_t n, size_t m, size_t k);
+
+/* Attention over one run of cached positions that share a K/V head. The cache holds keys in panels of GEM_PANEL = 16
+ * positions, so that a vector has one dimension of 16 keys and one value of a query, broadcast, serves them all; and
+ * bfloat16 in pairs, since products of bfloat16 are made two at a time. A panel of either has 16 d elements:
+ *   keys    float32   [d][16]            bfloat16   [d / 2][16][2]
+ *   values  float32   [16][d]            bfloat16   [8][d][2]      position pairs: value i of positions 2 a, 2 a + 1
+ *
+ *   score: s[h * lds + j] = sum over i of q[h * ldq + i] * key j [i],   h < n_q, j < 16 * n_panels
+ *   value: o[h * ldo + i] += sum over j, in order of j, of p[h * ldp + j] * value j [i],   j < n
+ * Panels lie one after the other. Values need not come from a cache: position j (of bfloat16, pair j / 2) lies at
+ * j * ldv, and n is any number (of bfloat16, even). d is even for scores and for bfloat16. q and p are float32 for
+ * float32 caches. For bfloat16 caches they are what gem_kernels.has_bf16 says; strides count elements of that type.
+ * Vectors need no alignment. value adds one j (or pair) after the other into o, so a run may be cut between them
+ * without changing bits; what p = 0 meets changes nothing, if it is finite. Bounds: score (8 + d / 8) * FLT_EPSILON *
+ * sum |q k|; value (n + 2) * FLT_EPSILON / 2 * (|o| + sum |p v|). */
+typedef void gem_score_fn(const void *q, size_t ldq, const void *keys, float *s, size_t lds, size_t n_q,
+                          size_t n_panels, size_t d);
+typedef void gem_value_fn(const void *p, size_t ldp, const void *values, size_t ldv, float *o, size_t ldo, size_t n_q,
+                          size_t n, size_t d);
 
 /* y = x * (mean(x^2) + eps)^(-1/2) * w   [n]; w NULL means 1; y may be x. The sum runs in float32 lanes or better.
  * Bound per element: 16 * FLT_EPSILON relative plus n * FLT_EPSILON / 16. */
@@ -35,6 +55,9 @@ typedef void gem_rms_norm_fn(float *y, const float *x, const float *w, size_t n,
 /* gate = gelu_tanh(gate) * up, gelu_tanh(x) = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))).
  * Bound: 4e-7 * max(1, |gate|) * |up|. Infinite or NaN input gives infinite or NaN, no trap. */
 typedef void gem_gelu_mul_fn(float *gate, const float *up, size_t n);
+/* x = x * sigmoid(gate) = x / (1 + e^-gate) [n]; with gate == x, SiLU. Bound: 1e-6 relative plus |x| 2^-127 (where
+ * e^-gate exceeds float32) plus 2^-149. Infinite or NaN input gives infinite, NaN or 0, no trap. */
+typedef void gem_sigmoid_mul_fn(float *x, const float *gate, size_t n);
 /* x = exp(x - max x) in place, NOT divided by the sum; returns the sum and writes max x; n >= 1. Entries of -INFINITY
  * become 0. The order of the sum depends on n only. Bound per entry: (4e-7 + |x - max| * FLT_EPSILON / 2)
  * relative, since the difference rounds before it becomes an exponent; NaN stays NaN. */
@@ -71,7 +94,6 @@ typedef void gem_to_bf16_fn(uint16_t *y, const float *x, size_t n);
  * then 16 scales, then (kinds with M) 16 mins. The value of a panel equals the format's definition up to one rounding
  * of each scale product. */
 enum gem_pack_kind { GEM_PK_NONE, GEM_PK_Q4, GEM_PK_Q8, GEM_PK_Q4M, GEM_PK_Q8M, GEM_PK_Q8M16, GEM_N_PK };
-enum { GEM_PANEL = 16, GEM_ACT_BLOCK = 32 };
 
 /* The kind that a format packs to; GEM_PK_NONE for float formats. */
 enum gem_pack_kind gem_pack_kind_of(enum gem_type type);
@@ -79,21 +101,26 @@ enum gem_pack_kind gem_pack_kind_of(enum gem_type type);
 uint64_t gem_panel_bytes(enum gem_pack_kind kind, size_t k);
 /* Packs rows [n_rows <= 16, k] of `type`, row stride in bytes, into one panel at dst (64-byte aligned). */
 void gem_pack_panel(enum gem_type type, const uint8_t *rows, size_t row_bytes, size_t n_rows, size_t k, uint8_t *dst);
+/* The way back: dst [k] receives row `row` of a panel that was packed from `type`, the very floats of gem_decode_row.
+ */
+void gem_unpack_row(enum gem_type type, const uint8_t *panel, size_t row, size_t k, float *dst);
 
-/* ACTIVATIONS. One row of k floats (k a multiple of 32) becomes int8: per block of 32 a scale = max|x| / 127 and
- * q = nearest(x * (127 / max|x|)) in float32 (ties to even; q in [-127, 127]), and the sums of q over each half block
- * of 16. Where max|x| < 2^-100 the block is zero: scale 0, q 0. Where a value is infinite or NaN: scale NaN, q 0, so
- * that every output is NaN. A row is stored as int8 q[k], then float scale[k / 32], then int32 sum[k / 16]:
- * gem_act_bytes(k), rows 64-byte aligned. All tables give the same bits. */
+/* ACTIVATIONS. One row of k floats (k a multiple of 32) becomes k / 32 blocks of int8: a scale = max|x| / 127 and
+ * q = nearest(x * (127 / max|x|)) in float32 (ties to even; q in [-127, 127]). Where max|x| < 2^-100 the block is zero:
+ * scale 0, q 0. Where a value is infinite or NaN: scale NaN, q 0, so that every output is NaN. What kernels want of a
+ * block lies side by side, so that one pointer finds all of it. Rows lie gem_act_bytes(k) apart, 64-byte aligned. All
+ * tables give the same bits. */
+struct gem_act_block {
+    int8_t q[GEM_ACT_BLOCK];
+    float scale;
+    int32_t sum[2]; /* of q over each half */
+    int32_t offset; /* -8 (sum[0] + sum[1]): where sums of products with a code of w = scale * (code - 8) start */
+};
+_Static_assert(sizeof(struct gem_act_block) == 48, "four bytes of a block never cross a line of the cache");
+
 static inline size_t gem_act_bytes(size_t k)
 {
-    const size_t n = k + k / 32 * 4 + k / 16 * 4;
-    return (n + 63) & ~(size_t)63;
-}
-static inline const float *gem_act_scale(const void *row, size_t k) { return (const float *)((const char *)row + k); }
-static inline const int32_t *gem_act_sum(const void *row, size_t k)
-{
-    return (const int32_t *)((const char *)row + k + k / 32 * 4);
+    return (k / GEM_ACT_BLOCK * sizeof(struct gem_act_block) + 63) & ~(size_t)63;
 }
 
 typedef void gem_quantize_fn(void *act, const float *x, size_t k);
@@ -111,12 +138,15 @@ typedef void gem_gemm_packed_fn(const uint8_t *panels, size_t n_panels, size_t n
 /* ---- the table ------------------------------------------------------------------------------------------- */
 
 struct gem_kernels {
-    const char *name; /* "c", "avx2", "avx512" */
+    const char *name; /* "c", "avx2", "avx512", "avx512bf16" */
+    bool has_bf16; /* bfloat16 is multiplied as it is: score_bf16 and value_bf16 take bfloat16 q and p, else float32 */
     gem_gemm_fn *gemm_f32, *gemm_f16, *gemm_bf16;
+    gem_gemm_bf16_bf16_fn *gemm_bf16_bf16;
     gem_score_fn *score_f32, *score_bf16;
     gem_value_fn *value_f32, *value_bf16;
     gem_rms_norm_fn *rms_norm;
     gem_gelu_mul_fn *gelu_mul;
+    gem_sigmoid_mul_fn *sigmoid_mul;
     gem_softmax_fn *softmax;
     gem_rope_fn *rope;
     gem_softcap_fn *softcap;
@@ -146,5 +176,7 @@ void gem_kernels_float_avx2(struct gem_kernels *k);
 void gem_kernels_packed_avx2(struct gem_kernels *k);
 void gem_kernels_float_avx512(struct gem_kernels *k);
 void gem_kernels_packed_avx512(struct gem_kernels *k);
+void gem_kernels_gemm_avx512bf16(struct gem_kernels *k);
+void gem_kernels_attention_avx512bf16(struct gem_kernels *k);
 
 #endif

@@ -38,7 +38,7 @@ static void put_codes(const struct gem_pack_layout *l, const uint8_t *code, uint
 static void put_scale(const struct gem_pack_layout *l, const struct gem_block *b, uint32_t g, uint32_t row,
                       uint8_t *group)
 {
-    const float min = b->min[g] + b->scale[g] * (float)b->offset;
+    const float min = b->offset ? b->min[g] + b->scale[g] * (float)b->offset : b->min[g]; /* -0 stays -0 */
 
     if (l->implied) { /* the scale was a float16 in the file and is one again */
         const uint16_t h = gem_f32_to_f16(b->scale[g]);
@@ -50,6 +50,28 @@ static void put_scale(const struct gem_pack_layout *l, const struct gem_block *b
     memcpy(group + l->code_bytes + 64 + 4 * row, &min, sizeof min);
 }
 
+/* Formats whose codes and scale lie in the panel as they do in the block, but for `flip`: n_words 4-byte words of codes
+ * and a float16 in front of them. 4 bit: byte i of the block has elements i and 16 + i, which is the panel's order too.
+ */
+static void pack_copied(const uint8_t *rows, size_t row_bytes, size_t n_rows, size_t n_groups, uint32_t n_words,
+                        uint32_t flip, uint8_t *dst)
+{
+    const uint32_t code_bytes = 64 * n_words, group_bytes = code_bytes + 2 * GEM_PANEL, block = 2 + 4 * n_words;
+
+    for (size_t g = 0; g < n_groups; g++, dst += group_bytes) {
+        for (size_t row = 0; row < n_rows; row++) {
+            const uint8_t *src = rows + row * row_bytes + g * block;
+            memcpy(dst + code_bytes + 2 * row, src, 2);
+            for (uint32_t w = 0; w < n_words; w++) {
+                uint32_t four;
+                memcpy(&four, src + 2 + 4 * w, sizeof four);
+                four ^= flip;
+                memcpy(dst + 64 * w + 4 * row, &four, sizeof four);
+            }
+        }
+    }
+}
+
 void gem_pack_panel(enum gem_type type, const uint8_t *rows, size_t row_bytes, size_t n_rows, size_t k, uint8_t *dst)
 {
     const enum gem_pack_kind kind = gem_pack_kind_of(type);
@@ -59,9 +81,17 @@ void gem_pack_panel(enum gem_type type, const uint8_t *rows, size_t row_bytes, s
 
     assert(l.group != 0 && n_rows <= GEM_PANEL && k % t->block == 0);
     if (n_rows < GEM_PANEL) memset(dst, 0, gem_panel_bytes(kind, k)); /* scale 0: padding rows are zero */
+    if (type == GEM_Q4_0) {
+        pack_copied(rows, row_bytes, n_rows, k / 32, 4, 0, dst);
+        return;
+    }
+    if (type == GEM_Q8_0) {
+        pack_copied(rows, row_bytes, n_rows, k / 32, 8, 0x80808080, dst);
+        return;
+    }
     for (size_t i = 0; i < k / t->block; i++) {
         for (uint32_t row = 0; row < n_rows; row++) {
-            uint8_t *group = dst + i * (t->block / l.group) * l.group_bytes;
+            uint8_t *group = dst + gem_panel_bytes(kind, i * t->block);
             gem_block_load(type, rows + row * row_bytes + i * t->bytes, &b);
             assert(b.group == l.group);
             for (uint32_t g = 0; g < b.n / b.group; g++, group += l.group_bytes) {

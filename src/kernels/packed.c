@@ -20,21 +20,17 @@ static uint32_t max_bits(const float *x)
 
 static void quantize(void *act, const float *x, size_t k)
 {
-    int8_t *q = act;
-    float *scale = (float *)((char *)act + k);
-    int32_t *sum = (int32_t *)((char *)act + k + k / 32 * 4);
+    struct gem_act_block *out = act;
 
-    for (size_t b = 0; b < k / GEM_ACT_BLOCK; b++, x += GEM_ACT_BLOCK, q += GEM_ACT_BLOCK) {
+    for (size_t b = 0; b < k / GEM_ACT_BLOCK; b++, x += GEM_ACT_BLOCK, out++) {
         const struct gem_act_factor f = gem_act_factor(max_bits(x));
-        int32_t half[2] = {0, 0};
 
-        scale[b] = f.scale;
+        *out = (struct gem_act_block){.scale = f.scale};
         for (int i = 0; i < GEM_ACT_BLOCK; i++) {
-            q[i] = f.inverse == 0.0f ? 0 : (int8_t)rintf(x[i] * f.inverse);
-            half[i / 16] += q[i];
+            out->q[i] = f.inverse == 0.0f ? 0 : (int8_t)rintf(x[i] * f.inverse);
+            out->sum[i / 16] += out->q[i];
         }
-        sum[2 * b] = half[0];
-        sum[2 * b + 1] = half[1];
+        out->offset = -8 * (out->sum[0] + out->sum[1]);
     }
 }
 
@@ -71,17 +67,17 @@ static void group_scale(const struct gem_pack_layout *l, const uint8_t *scales, 
 /* acc[row] = row of a panel times one activation. */
 static void panel_product(const struct gem_pack_layout *l, const uint8_t *panel, const void *act, size_t k, double *acc)
 {
-    const int8_t *q = act;
-    const float *x_scale = gem_act_scale(act, k);
-    const int32_t *half = gem_act_sum(act, k);
+    const struct gem_act_block *x = act;
     int32_t isum[GEM_PANEL];
     float scale, min;
 
     for (int row = 0; row < GEM_PANEL; row++) acc[row] = 0.0;
     for (size_t at = 0; at < k; at += l->group, panel += l->group_bytes) {
-        const int32_t sum_q = half[at / 16] + (l->group == 32 ? half[at / 16 + 1] : 0);
-        const double xs = (double)x_scale[at / 32];
-        group_sums(l, panel, q + at, isum);
+        const struct gem_act_block *b = &x[at / GEM_ACT_BLOCK];
+        const size_t in = at % GEM_ACT_BLOCK;
+        const int32_t sum_q = l->group == 32 ? b->sum[0] + b->sum[1] : b->sum[in / 16];
+        const double xs = (double)b->scale;
+        group_sums(l, panel, b->q + in, isum);
         for (int row = 0; row < GEM_PANEL; row++) {
             group_scale(l, panel + l->code_bytes, row, &scale, &min);
             acc[row] += (double)scale * xs * isum[row] - (double)min * xs * sum_q;

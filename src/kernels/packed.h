@@ -58,83 +58,85 @@ static inline struct gem_act_factor gem_act_factor(uint32_t max_bits)
 #define GEM_ROLLED _Pragma("GCC unroll 1")
 #endif
 
-/* Where a tile stands in its activations: q, scale and sum of the first; the others lie `bytes` apart. */
+/* Where a tile stands in its activations: block of the first; those of the others lie `bytes` apart. */
 struct gem_act_cursor {
-    const char *q, *scale, *sum;
+    const char *block;
     size_t bytes;
 };
 
 /* On to the next block. The compiler must not see through these numbers: gcc 12 would keep a pointer for each
- * activation and array, run out of registers, and lose a quarter of the speed (AVX-512, Q8: 0.28 against 0.36 TOPS). */
+ * activation, run out of registers, and lose a quarter of the speed. */
 GEM_INLINE void gem_act_next(struct gem_act_cursor *x)
 {
-    x->q += GEM_ACT_BLOCK;
-    x->scale += 4;
-    x->sum += 8;
-    __asm__("" : "+r"(x->q), "+r"(x->scale), "+r"(x->sum), "+r"(x->bytes));
+    x->block += sizeof(struct gem_act_block);
+    __asm__("" : "+r"(x->block), "+r"(x->bytes));
 }
 
-GEM_INLINE int32_t gem_load_i32(const char *p)
+GEM_INLINE const struct gem_act_block *gem_act_at(const struct gem_act_cursor *x, int j)
+{
+    return (const struct gem_act_block *)(const void *)(x->block + (size_t)j * x->bytes);
+}
+
+/* Four values of activation j, as one number that vectors broadcast. */
+GEM_INLINE int32_t gem_act_four(const struct gem_act_cursor *x, int j, int at)
 {
     int32_t i;
-    memcpy(&i, p, sizeof i);
+    memcpy(&i, gem_act_at(x, j)->q + at, sizeof i);
     return i;
 }
 
-/* Of activation j at the cursor: the block's scale; the sum of q over the group that starts at half block `half`. */
-GEM_INLINE float gem_act_scale_at(const struct gem_act_cursor *x, int j)
+/* The sum of q over the group that starts at half block `half`. */
+GEM_INLINE int32_t gem_act_sum(const struct gem_act_cursor *x, int j, int half, int group)
 {
-    float f;
-    memcpy(&f, x->scale + (size_t)j * x->bytes, sizeof f);
-    return f;
-}
-GEM_INLINE int32_t gem_act_sum_at(const struct gem_act_cursor *x, int j, int half, int group)
-{
-    const char *sum = x->sum + (size_t)j * x->bytes + 4 * half;
-    return gem_load_i32(sum) + (group == 32 ? gem_load_i32(sum + 4) : 0);
+    const int32_t *sum = gem_act_at(x, j)->sum;
+    return group == 32 ? sum[0] + sum[1] : sum[half];
 }
 
-/* One panel times some activations; only the first n_rows rows of y are written. */
-typedef void gem_tile_fn(const uint8_t *panel, struct gem_act_cursor x, size_t n_blocks, float *y, size_t ldy,
-                         size_t n_rows);
+/* Some panels, panel_bytes apart, times some activations; only the first n_rows rows of y are written. */
+typedef void gem_tile_fn(const uint8_t *panel, size_t panel_bytes, struct gem_act_cursor x, size_t n_blocks, float *y,
+                         size_t ldy, size_t n_rows);
 
-/* gemm_packed out of tiles[i], which take i + 1 activations, i < n_tiles. Activations go in blocks that fill about a
- * third of a megabyte of L2 and stay there while all panels pass by; a panel then waits in L1 or L2 for the tiles of
- * the block. */
-static inline void gem_gemm_tiles(gem_tile_fn *const *tiles, size_t n_tiles, uint64_t panel_bytes,
+/* gemm_packed out of tiles[p * n_acts + j], which take p + 1 <= n_tile panels and j + 1 <= n_acts activations.
+ * Activations go in blocks that fill about a third of a megabyte of L2 and stay there while all panels pass by; panels
+ * then wait in L1 or L2 for the tiles of the block. */
+static inline void gem_gemm_tiles(gem_tile_fn *const *tiles, size_t n_tile, size_t n_acts, uint64_t panel_bytes,
                                   const uint8_t *panels, size_t n_panels, size_t n_rows, const void *act, size_t m,
                                   float *y, size_t ldy, size_t k)
 {
-    const size_t act_bytes = gem_act_bytes(k), fit = ((size_t)320 << 10) / (act_bytes * n_tiles);
-    const size_t block = (fit ? fit : 1) * n_tiles;
+    const size_t act_bytes = gem_act_bytes(k), fit = ((size_t)320 << 10) / (act_bytes * n_acts);
+    const size_t block = (fit ? fit : 1) * n_acts, used = (n_rows + GEM_PANEL - 1) / GEM_PANEL;
 
+    if (n_panels > used) n_panels = used;
+    if (m == 1) n_tile = 1; /* nothing to share: one stream of memory is read faster than two (37 against 30 GB/s) */
     for (size_t j0 = 0; j0 < m; j0 += block) {
         const size_t end = m - j0 < block ? m : j0 + block;
-        for (size_t p = 0; p < n_panels && p * GEM_PANEL < n_rows; p++) {
-            for (size_t j = j0; j < end; j += n_tiles) {
-                const size_t n = end - j < n_tiles ? end - j : n_tiles;
-                const char *row = (const char *)act + j * act_bytes;
-                const struct gem_act_cursor x = {row, row + k, row + k + k / 32 * 4, act_bytes};
-                tiles[n - 1](panels + p * panel_bytes, x, k / GEM_ACT_BLOCK, y + j * ldy + p * GEM_PANEL, ldy,
-                             n_rows - p * GEM_PANEL);
+        for (size_t p = 0; p < n_panels; p += n_tile) {
+            const size_t np = n_panels - p < n_tile ? n_panels - p : n_tile;
+            for (size_t j = j0; j < end; j += n_acts) {
+                const size_t n = end - j < n_acts ? end - j : n_acts;
+                const struct gem_act_cursor x = {(const char *)act + j * act_bytes, act_bytes};
+                tiles[(np - 1) * n_acts + n - 1](panels + p * panel_bytes, panel_bytes, x, k / GEM_ACT_BLOCK,
+                                                 y + j * ldy + p * GEM_PANEL, ldy, n_rows - p * GEM_PANEL);
             }
         }
     }
 }
 
-/* tile_<kind>_<m> and gemm_<kind> out of a file's own tile(kind, m, ...), to which kind and m are constants. */
-#define GEM_TILE(kind, m)                                                                                              \
-    static void tile_##kind##_##m(const uint8_t *panel, struct gem_act_cursor x, size_t n_blocks, float *y,            \
-                                  size_t ldy, size_t n_rows)                                                           \
+/* tile_<kind>_<np>_<m> out of a file's own tile(kind, np, m, ...), to which all three are constants. */
+#define GEM_TILE(kind, np, m)                                                                                          \
+    static void tile_##kind##_##np##_##m(const uint8_t *panel, size_t panel_bytes, struct gem_act_cursor x,            \
+                                         size_t n_blocks, float *y, size_t ldy, size_t n_rows)                         \
     {                                                                                                                  \
-        tile(GEM_PK_##kind, m, panel, x, n_blocks, y, ldy, n_rows);                                                    \
+        tile(GEM_PK_##kind, np, m, panel, panel_bytes, x, n_blocks, y, ldy, n_rows);                                   \
     }
-#define GEM_GEMM_OF_TILES(kind, ...)                                                                                   \
+/* gemm_<kind> out of its tiles. */
+#define GEM_GEMM_OF_TILES(kind, n_tile, n_acts, ...)                                                                   \
     static void gemm_##kind(const uint8_t *panels, size_t n_panels, size_t n_rows, const void *act, size_t m,          \
                             float *y, size_t ldy, size_t k)                                                            \
     {                                                                                                                  \
-        static gem_tile_fn *const tiles[TILE] = {__VA_ARGS__};                                                         \
-        gem_gemm_tiles(tiles, TILE, gem_panel_bytes(GEM_PK_##kind, k), panels, n_panels, n_rows, act, m, y, ldy, k);   \
+        static gem_tile_fn *const tiles[(n_tile) * (n_acts)] = {__VA_ARGS__};                                          \
+        gem_gemm_tiles(tiles, n_tile, n_acts, gem_panel_bytes(GEM_PK_##kind, k), panels, n_panels, n_rows, act, m, y,  \
+                       ldy, k);                                                                                        \
     }
 
 #endif

@@ -56,37 +56,33 @@ static int32_t quantize_half(int8_t *q, const __m256 *x, float inverse)
 
 static void quantize(void *act, const float *x, size_t k)
 {
-    int8_t *q = act;
-    float *scale = (float *)((char *)act + k);
-    int32_t *sum = (int32_t *)((char *)act + k + k / 32 * 4);
+    struct gem_act_block *out = act;
 
-    for (size_t b = 0; b < k / GEM_ACT_BLOCK; b++, x += GEM_ACT_BLOCK, q += GEM_ACT_BLOCK) {
+    for (size_t b = 0; b < k / GEM_ACT_BLOCK; b++, x += GEM_ACT_BLOCK, out++) {
         const __m256 v[4] = {_mm256_loadu_ps(x), _mm256_loadu_ps(x + 8), _mm256_loadu_ps(x + 16),
                              _mm256_loadu_ps(x + 24)};
         const struct gem_act_factor f = gem_act_factor(max_bits(v));
 
-        scale[b] = f.scale;
-        if (f.inverse == 0.0f) {
-            memset(q, 0, GEM_ACT_BLOCK);
-            sum[2 * b] = sum[2 * b + 1] = 0;
-            continue;
-        }
-        sum[2 * b] = quantize_half(q, v, f.inverse);
-        sum[2 * b + 1] = quantize_half(q + 16, v + 2, f.inverse);
+        *out = (struct gem_act_block){.scale = f.scale};
+        if (f.inverse == 0.0f) continue;
+        out->sum[0] = quantize_half(out->q, v, f.inverse);
+        out->sum[1] = quantize_half(out->q + 16, v + 2, f.inverse);
+        out->offset = -8 * (out->sum[0] + out->sum[1]);
     }
 }
 
 /* ---- products ---------------------------------------------------------------------------------------------- */
 
 /* a[j] += ca * q, b[j] += cb * q for 4 bytes of activation j: 16-bit sums, lanes 2 i and 2 i + 1 of row i. */
-GEM_INLINE void add_products(__m256i ca, __m256i cb, const char *q, size_t bytes, int m, __m256i *a, __m256i *b)
+GEM_INLINE void add_products(__m256i ca, __m256i cb, const struct gem_act_cursor *x, int at, int m, __m256i *a,
+                             __m256i *b)
 {
     GEM_UNROLL for (int j = 0; j < m; j++)
     {
-        const __m256i x = _mm256_set1_epi32(gem_load_i32(q + j * bytes));
-        a[j] = _mm256_add_epi16(a[j], _mm256_maddubs_epi16(ca, x));
+        const __m256i q = _mm256_set1_epi32(gem_act_four(x, j, at));
+        a[j] = _mm256_add_epi16(a[j], _mm256_maddubs_epi16(ca, q));
         KEEP(a[j]);
-        b[j] = _mm256_add_epi16(b[j], _mm256_maddubs_epi16(cb, x));
+        b[j] = _mm256_add_epi16(b[j], _mm256_maddubs_epi16(cb, q));
         KEEP(b[j]);
     }
 }
@@ -95,20 +91,20 @@ GEM_INLINE __m256i low_nibbles(__m256i c) { return _mm256_and_si256(c, _mm256_se
 GEM_INLINE __m256i high_nibbles(__m256i c) { return low_nibbles(_mm256_srli_epi16(c, 4)); }
 GEM_INLINE __m256i load_codes(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
 
-/* sum[j] = sum of code * q for rows 0..7, sum[TILE + j] for rows 8..15, over a group of 4-bit codes whose activations
- * start at q. */
-GEM_INLINE void dot_4_bit(const uint8_t *codes, const char *q, size_t bytes, int m, __m256i *sum)
+/* sum[j] = sum of code * q for rows 0..7, sum[TILE + j] for rows 8..15, over a group of 4-bit codes whose values start
+ * at `at`. */
+GEM_INLINE void dot_4_bit(const uint8_t *codes, const struct gem_act_cursor *x, int at, int m, __m256i *sum)
 {
     __m256i s0[TILE], s1[TILE];
 
     GEM_UNROLL for (int j = 0; j < m; j++) s0[j] = s1[j] = _mm256_setzero_si256();
-    GEM_ROLLED for (int v = 0; v < 4; v++, codes += 64, q += 4)
+    GEM_ROLLED for (int v = 0; v < 4; v++, codes += 64, at += 4)
     {
         __m256i c0 = low_nibbles(load_codes(codes)), c1 = low_nibbles(load_codes(codes + 32));
-        add_products(c0, c1, q, bytes, m, s0, s1);
+        add_products(c0, c1, x, at, m, s0, s1);
         c0 = high_nibbles(load_codes(codes));
         c1 = high_nibbles(load_codes(codes + 32));
-        add_products(c0, c1, q + 16, bytes, m, s0, s1);
+        add_products(c0, c1, x, at + 16, m, s0, s1);
     }
     GEM_UNROLL for (int j = 0; j < m; j++)
     {
@@ -117,16 +113,17 @@ GEM_INLINE void dot_4_bit(const uint8_t *codes, const char *q, size_t bytes, int
     }
 }
 
-/* sum[j] = sum of code * q for 8 rows, over a group of 8-bit codes whose activations start at q. */
-GEM_INLINE void dot_8_bit(const uint8_t *codes, int n_vectors, const char *q, size_t bytes, int m, __m256i *sum)
+/* sum[j] = sum of code * q for 8 rows, over a group of 8-bit codes whose values start at `at`. */
+GEM_INLINE void dot_8_bit(const uint8_t *codes, int n_vectors, const struct gem_act_cursor *x, int at, int m,
+                          __m256i *sum)
 {
     __m256i lo[TILE], hi[TILE];
 
     GEM_UNROLL for (int j = 0; j < m; j++) lo[j] = hi[j] = _mm256_setzero_si256();
-    GEM_ROLLED for (int v = 0; v < n_vectors; v++, codes += 64, q += 4)
+    GEM_ROLLED for (int v = 0; v < n_vectors; v++, codes += 64, at += 4)
     {
         const __m256i c = load_codes(codes), c_lo = low_nibbles(c), c_hi = high_nibbles(c);
-        add_products(c_lo, c_hi, q, bytes, m, lo, hi);
+        add_products(c_lo, c_hi, x, at, m, lo, hi);
     }
     GEM_UNROLL for (int j = 0; j < m; j++)
     {
@@ -136,14 +133,14 @@ GEM_INLINE void dot_8_bit(const uint8_t *codes, int n_vectors, const char *q, si
 }
 
 /* The same for both halves of a panel and codes of any width. */
-GEM_INLINE void dot_group(struct gem_pack_layout l, const uint8_t *codes, const char *q, size_t bytes, int m,
+GEM_INLINE void dot_group(struct gem_pack_layout l, const uint8_t *codes, const struct gem_act_cursor *x, int at, int m,
                           __m256i *sum)
 {
     if (l.bits == 4) {
-        dot_4_bit(codes, q, bytes, m, sum);
+        dot_4_bit(codes, x, at, m, sum);
     } else {
-        dot_8_bit(codes, l.code_bytes / 64, q, bytes, m, sum);
-        dot_8_bit(codes + 32, l.code_bytes / 64, q, bytes, m, sum + TILE);
+        dot_8_bit(codes, l.code_bytes / 64, x, at, m, sum);
+        dot_8_bit(codes + 32, l.code_bytes / 64, x, at, m, sum + TILE);
     }
 }
 
@@ -155,13 +152,13 @@ GEM_INLINE void add_implied(struct gem_pack_layout l, const uint8_t *group, cons
     __m256i sum[2 * TILE];
     __m256 scale0, scale1;
 
-    dot_group(l, group, x->q, x->bytes, m, sum);
+    dot_group(l, group, x, 0, m, sum);
     scale0 = _mm256_cvtph_ps(_mm_loadu_si128(scales));
     scale1 = _mm256_cvtph_ps(_mm_loadu_si128(scales + 1));
     GEM_UNROLL for (int j = 0; j < m; j++)
     {
-        const __m256i offset = _mm256_set1_epi32(-l.implied * gem_act_sum_at(x, j, 0, 32));
-        const __m256 xs = _mm256_set1_ps(gem_act_scale_at(x, j));
+        const __m256i offset = _mm256_set1_epi32(l.implied / 8 * gem_act_at(x, j)->offset);
+        const __m256 xs = _mm256_set1_ps(gem_act_at(x, j)->scale);
         const __m256 f0 = _mm256_cvtepi32_ps(_mm256_add_epi32(sum[j], offset));
         const __m256 f1 = _mm256_cvtepi32_ps(_mm256_add_epi32(sum[TILE + j], offset));
         y[j] = _mm256_fmadd_ps(_mm256_mul_ps(scale0, xs), f0, y[j]);
@@ -176,14 +173,14 @@ GEM_INLINE void dot_min(struct gem_pack_layout l, const uint8_t *group, const st
     const float *scales = (const float *)(const void *)(group + l.code_bytes);
     __m256i sum[2 * TILE];
 
-    dot_group(l, group, x->q + 16 * g, x->bytes, m, sum);
+    dot_group(l, group, x, 16 * g, m, sum);
     GEM_UNROLL for (int half = 0; half < 2; half++)
     {
         const __m256 scale = _mm256_loadu_ps(scales + 8 * half), min = _mm256_loadu_ps(scales + GEM_PANEL + 8 * half);
         GEM_UNROLL for (int j = 0; j < m; j++)
         {
             const int i = half * TILE + j;
-            const __m256 sum_q = _mm256_set1_ps((float)gem_act_sum_at(x, j, g, l.group));
+            const __m256 sum_q = _mm256_set1_ps((float)gem_act_sum(x, j, g, l.group));
             t[i] = _mm256_fnmadd_ps(min, sum_q, t[i]);
             t[i] = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(sum[i]), t[i]);
         }
@@ -201,8 +198,8 @@ GEM_INLINE void add_min(struct gem_pack_layout l, const uint8_t *group, const st
     if (l.group == 16) dot_min(l, group + l.group_bytes, x, 1, m, t);
     GEM_UNROLL for (int j = 0; j < m; j++)
     {
-        y[j] = _mm256_fmadd_ps(_mm256_set1_ps(gem_act_scale_at(x, j)), t[j], y[j]);
-        y[TILE + j] = _mm256_fmadd_ps(_mm256_set1_ps(gem_act_scale_at(x, j)), t[TILE + j], y[TILE + j]);
+        y[j] = _mm256_fmadd_ps(_mm256_set1_ps(gem_act_at(x, j)->scale), t[j], y[j]);
+        y[TILE + j] = _mm256_fmadd_ps(_mm256_set1_ps(gem_act_at(x, j)->scale), t[TILE + j], y[TILE + j]);
     }
 }
 
@@ -221,12 +218,14 @@ static void store_rows(float *y, __m256 lo, __m256 hi, size_t n_rows)
 }
 
 /* The first n_rows rows of a panel times m <= TILE activations. kind and m are constants where it is called. */
-GEM_INLINE void tile(enum gem_pack_kind kind, int m, const uint8_t *panel, struct gem_act_cursor x, size_t n_blocks,
-                     float *y, size_t ldy, size_t n_rows)
+GEM_INLINE void tile(enum gem_pack_kind kind, int np, int m, const uint8_t *panel, size_t panel_bytes,
+                     struct gem_act_cursor x, size_t n_blocks, float *y, size_t ldy, size_t n_rows)
 {
     const struct gem_pack_layout l = gem_pack_layout(kind);
     __m256 acc[2 * TILE]; /* rows 0..7, then 8..15 */
 
+    (void)np; /* 1: 16 registers have no room for a second panel */
+    (void)panel_bytes;
     GEM_UNROLL for (int j = 0; j < m; j++) acc[j] = acc[TILE + j] = _mm256_setzero_ps();
     for (; n_blocks; n_blocks--, panel += GEM_ACT_BLOCK / l.group * l.group_bytes, gem_act_next(&x)) {
         if (l.implied)
@@ -238,11 +237,11 @@ GEM_INLINE void tile(enum gem_pack_kind kind, int m, const uint8_t *panel, struc
 }
 
 #define GEMM(kind)                                                                                                     \
-    GEM_TILE(kind, 1)                                                                                                  \
-    GEM_TILE(kind, 2)                                                                                                  \
-    GEM_TILE(kind, 3)                                                                                                  \
-    GEM_TILE(kind, 4)                                                                                                  \
-    GEM_GEMM_OF_TILES(kind, tile_##kind##_1, tile_##kind##_2, tile_##kind##_3, tile_##kind##_4)
+    GEM_TILE(kind, 1, 1)                                                                                               \
+    GEM_TILE(kind, 1, 2)                                                                                               \
+    GEM_TILE(kind, 1, 3)                                                                                               \
+    GEM_TILE(kind, 1, 4)                                                                                               \
+    GEM_GEMM_OF_TILES(kind, 1, TILE, tile_##kind##_1_1, tile_##kind##_1_2, tile_##kind##_1_3, tile_##kind##_1_4)
 GEMM(Q4)
 GEMM(Q8)
 GEMM(Q4M)

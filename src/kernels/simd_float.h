@@ -2,13 +2,15 @@
  * src/kernels/simd_float.h - the float operations, written once for all vector instruction sets. A file of an
  * instruction set defines what a vector is and includes this:
  *
- *   LANES, ROWS, COLS, HEADS, VECS        lanes of a vector; register tiles (below)
+ *   LANES, ROWS, COLS                     lanes of a vector; register tile of products
+ *   RUN, QUERIES, HEADS, VECS             register tiles of attention (simd_attention.h)
  *   vf                                    a vector of LANES float32
  *   v_set v_add v_sub v_mul v_div v_min v_max v_fma(a, b, c) = ab + c   v_fnma(a, b, c) = c - ab, fused
  *   v_round, v_scale2(x, i) = x 2^i, v_abs, v_or_sign(x, s), v_select_less(a, b, x, y) = a < b ? x : y
  *   v_load(p) v_store(p, v)               any alignment
  *   v_load_n(p, n, fill) v_store_n(p, v, n)    the first n < LANES lanes and no byte more; other lanes are `fill`
  *   v_load_f16 v_load_f16_n v_load_bf16 v_load_bf16_n v_store_bf16 v_store_bf16_n     converting; other lanes are 0
+ *   v_load_pair(p, &a, &b)                LANES pairs of bfloat16: the first of each, the second of each
  *   v_reduce4(out, a, b, c, d)            out[i] = sum of the lanes of each, by the same tree for all four
  *   v_reduce_max(v)
  *   vd, vd_zero, vd_add(s, v), vd_add_square(s, v), vd_reduce(s)    sums of float lanes in double lanes
@@ -153,105 +155,7 @@ static NOINLINE void gemm_bf16(const void *w, size_t ldw, const float *x, size_t
     gemm(GEM_BF16, w, ldw, x, ldx, y, ldy, n, m, k);
 }
 
-/* ---- attention ----------------------------------------------------------------------------------------------- */
-
-/* Scores are products of keys (as weights) with queries: all query heads share each row of keys. */
-static void score_f32(const float *q, size_t ldq, const void *key, size_t ldk, float *s, size_t lds, size_t n_q,
-                      size_t n_keys, size_t d)
-{
-    gemm_f32(key, ldk, q, ldq, s, lds, n_keys, n_q, d);
-}
-
-static void score_bf16(const float *q, size_t ldq, const void *key, size_t ldk, float *s, size_t lds, size_t n_q,
-                       size_t n_keys, size_t d)
-{
-    gemm_bf16(key, ldk, q, ldq, s, lds, n_keys, n_q, d);
-}
-
-struct mix {
-    enum gem_type type;
-    const float *p;
-    const void *value;
-    float *o;
-    size_t ldp, ldv, ldo, n_keys;
-};
-
-enum { MAX_HEADS = 4, MAX_VECS = 8 };
-
-/* o of `heads` heads and `vecs` vectors stays in registers over all keys. n: lanes of a vector, LANES or, with one
- * vector, fewer. */
-static INLINE void mix_tile(const struct mix *m, size_t at, size_t n, int heads, int vecs)
-{
-    vf acc[MAX_HEADS][MAX_VECS];
-    float *o = m->o + at;
-
-    UNROLL
-    for (int h = 0; h < heads; h++) {
-        UNROLL
-        for (int v = 0; v < vecs; v++) {
-            const float *from = o + (size_t)h * m->ldo + v * LANES;
-            acc[h][v] = n == LANES ? v_load(from) : v_load_n(from, n, 0.0f);
-        }
-    }
-    for (size_t j = 0; j < m->n_keys; j++) {
-        UNROLL
-        for (int v = 0; v < vecs; v++) {
-            const vf value = load_weights(m->type, row_of(m->type, m->value, j * m->ldv + at + (size_t)v * LANES), n);
-            UNROLL
-            for (int h = 0; h < heads; h++) acc[h][v] = v_fma(v_set(m->p[(size_t)h * m->ldp + j]), value, acc[h][v]);
-        }
-    }
-    UNROLL
-    for (int h = 0; h < heads; h++) {
-        UNROLL
-        for (int v = 0; v < vecs; v++) {
-            float *to = o + (size_t)h * m->ldo + v * LANES;
-            if (n == LANES)
-                v_store(to, acc[h][v]);
-            else
-                v_store_n(to, acc[h][v], n);
-        }
-    }
-}
-
-static INLINE void mix_heads(struct mix *m, size_t d, int heads, int vecs)
-{
-    size_t i = 0;
-
-    for (; i + (size_t)vecs * LANES <= d; i += (size_t)vecs * LANES) mix_tile(m, i, LANES, heads, vecs);
-    for (; i + LANES <= d; i += LANES) mix_tile(m, i, LANES, heads, 1);
-    if (i < d) mix_tile(m, i, d - i, heads, 1);
-    m->p += (size_t)heads * m->ldp;
-    m->o += (size_t)heads * m->ldo;
-}
-
-/* Keys in runs whose values stay in the second-level cache from one group of heads to the next. */
-static INLINE void value(enum gem_type type, const float *p, size_t ldp, const void *v, size_t ldv, float *o,
-                         size_t ldo, size_t n_q, size_t n_keys, size_t d)
-{
-    const size_t run = ((size_t)256 << 10) / (d * bytes_of(type) + 1) + 1;
-
-    for (size_t j = 0; j < n_keys; j += run) {
-        struct mix m = {type, p + j, row_of(type, v, j * ldv), o, ldp, ldv, ldo, n_keys - j < run ? n_keys - j : run};
-        size_t left = n_q;
-
-        for (; left >= HEADS; left -= HEADS) mix_heads(&m, d, HEADS, VECS);
-        for (; HEADS > 2 && left >= 2; left -= 2) mix_heads(&m, d, 2, VECS);
-        for (; left; left--) mix_heads(&m, d, 1, MAX_VECS);
-    }
-}
-
-static void value_f32(const float *p, size_t ldp, const void *v, size_t ldv, float *o, size_t ldo, size_t n_q,
-                      size_t n_keys, size_t d)
-{
-    value(GEM_F32, p, ldp, v, ldv, o, ldo, n_q, n_keys, d);
-}
-
-static void value_bf16(const float *p, size_t ldp, const void *v, size_t ldv, float *o, size_t ldo, size_t n_q,
-                       size_t n_keys, size_t d)
-{
-    value(GEM_BF16, p, ldp, v, ldv, o, ldo, n_q, n_keys, d);
-}
+#include "kernels/simd_attention.h"
 
 /* ---- element by element -------------------------------------------------------------------------------------- */
 
@@ -292,6 +196,16 @@ static void gelu_mul(float *gate, const float *up, size_t n)
         const vf g = gelu(v_load_n(gate + i, n - i, 0.0f));
         v_store_n(gate + i, v_mul(g, v_load_n(up + i, n - i, 0.0f)), n - i);
     }
+}
+
+static INLINE vf sigmoid_of(vf x, vf gate) { return v_div(x, v_add(v_set(1.0f), v_exp(v_sub(v_set(0.0f), gate)))); }
+
+static void sigmoid_mul(float *x, const float *gate, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES) v_store(x + i, sigmoid_of(v_load(x + i), v_load(gate + i)));
+    if (i < n) v_store_n(x + i, sigmoid_of(v_load_n(x + i, n - i, 0.0f), v_load_n(gate + i, n - i, 0.0f)), n - i);
 }
 
 static float maximum(const float *x, size_t n)
@@ -395,6 +309,7 @@ static INLINE void install(struct gem_kernels *k)
     k->value_bf16 = value_bf16;
     k->rms_norm = rms_norm;
     k->gelu_mul = gelu_mul;
+    k->sigmoid_mul = sigmoid_mul;
     k->softmax = softmax;
     k->rope = rope;
     k->softcap = softcap;

@@ -45,6 +45,11 @@ void gem_kernels_init(struct gem_kernels *k, unsigned cpu)
         gem_kernels_float_avx512(k);
         gem_kernels_packed_avx512(k);
     }
+    if (cpu & GEM_CPU_BF16) {
+        k->name = "avx512bf16";
+        gem_kernels_gemm_avx512bf16(k);
+        gem_kernels_attention_avx512bf16(k);
+    }
 #else
     (void)cpu;
 #endif

@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Attention (spec/text-model.md 2.4) over the caches. Softmax runs over spans of keys, each with its own maximum, that
- * are combined in order of position (Milakov and Gimelshein 2018, "Online normalizer calculation for softmax"). */
+ * Attention (spec/text-model.md 2.4) over the caches.
+ *
+ * Softmax runs over spans of keys, each with its own maximum, that are combined in order of position (Milakov and
+ * Gimelshein 2018, "Online normalizer calculation for softmax"). A block is some consecutive rows of one session: its
+ * queries that share a key/value head go through the keys together. Where there are many blocks, threads share blocks;
+ * where there are few (decoding), threads share their spans and the parts are combined afterwards, in the same order.
+ *
+ * SAME BITS: a query's part of a span depends on the span alone. Keys that the query does not see, of which there may
+ * be more or fewer at the ends, have a score of -infinity, which adds 0. */
 #include "model/forward.h"
 
 #include <math.h>
@@ -54,38 +61,31 @@ static void rotate(const struct gem_forward *f, uint32_t layer, size_t row, floa
 
 /* ---- keys and values ------------------------------------------------------------------------------------------- */
 
-static void store(const struct gem_forward *f, const struct gem_cache *c, uint8_t *base, size_t at, const float *x,
-                  size_t n)
-{
-    if (c->type == GEM_F32)
-        memcpy((float *)base + at, x, n * sizeof(float));
-    else
-        f->kern->to_bf16((uint16_t *)base + at, x, n);
-}
-
 static void store_rows(void *context, size_t begin, size_t end, unsigned thread)
 {
     const struct job *j = context;
     const struct gem_forward *f = j->f;
     const struct gem_layer_hparams *hl = &f->h->layers[j->layer];
     const size_t d = hl->head_dim, n = hl->n_kv_heads * d;
+    uint16_t *half = (uint16_t *)(void *)f->threads[thread].tile;
 
-    (void)thread;
     for (size_t row = begin; row < end; row++) {
         const struct gem_row *r = &f->rows[row];
         const struct gem_cache_layer *cl = &r->cache->layers[j->layer];
         float *k = f->k + row * n, *v = f->v + row * n;
 
-        for (uint32_t head = 0; head < hl->n_kv_heads; head++) {
-            float *kh = k + head * d, *vh = v + head * d;
-            const size_t at = gem_cache_at(cl, head, r->position);
-
-            if (hl->k_eq_v) memcpy(vh, kh, d * sizeof *vh); /* before norm and rotation */
-            f->kern->rms_norm(kh, kh, f->w->layers[j->layer].k_norm, d, f->h->eps);
-            if (f->h->value_norm) f->kern->rms_norm(vh, vh, NULL, d, f->h->eps);
-            rotate(f, j->layer, row, kh, 1);
-            store(f, r->cache, cl->k, at, kh, d);
-            store(f, r->cache, cl->v, at, vh, d);
+        for (uint32_t head = 0; head < hl->n_kv_heads; head++, k += d, v += d) {
+            if (hl->k_eq_v) memcpy(v, k, d * sizeof *v); /* before norm and rotation */
+            f->kern->rms_norm(k, k, f->w->layers[j->layer].k_norm, d, f->h->eps);
+            if (f->h->value_norm) f->kern->rms_norm(v, v, NULL, d, f->h->eps);
+            rotate(f, j->layer, row, k, 1);
+            if (r->cache->type == GEM_F32) {
+                gem_cache_put(r->cache, cl, head, r->position, k, v);
+                continue;
+            }
+            f->kern->to_bf16(half, k, d);
+            f->kern->to_bf16(half + d, v, d);
+            gem_cache_put(r->cache, cl, head, r->position, half, half + d);
         }
     }
 }
@@ -102,44 +102,130 @@ void gem_store_kv(struct gem_forward *f, uint32_t layer)
     gem_pool_run(f->pool, f->n_rows, 4, store_rows, &job);
 }
 
-/* ---- queries against keys -------------------------------------------------------------------------------------- */
+/* ---- queries ------------------------------------------------------------------------------------------------- */
 
-/* All query heads of one row that share a key/value head. */
-struct query {
+/* Kernels want queries and probabilities of this cache as bfloat16. */
+static bool is_narrow(const struct gem_forward *f, const struct gem_cache *c)
+{
+    return c->type == GEM_BF16 && f->kern->has_bf16;
+}
+
+/* Queries go from f->q [rows, heads, d] to f->query [kv heads, rows, group, d], normalised, rotated and in the form
+ * that kernels want; f->q then takes the results. */
+static void prepare_queries(void *context, size_t begin, size_t end, unsigned thread)
+{
+    const struct job *j = context;
+    const struct gem_forward *f = j->f;
+    const struct gem_layer_hparams *hl = &f->h->layers[j->layer];
+    const size_t d = hl->head_dim, n = f->h->n_heads / hl->n_kv_heads * d;
+
+    (void)thread;
+    for (size_t row = begin; row < end; row++) {
+        float *q = f->q + row * f->h->n_heads * d;
+
+        for (uint32_t h = 0; h < f->h->n_heads; h++)
+            f->kern->rms_norm(q + h * d, q + h * d, f->w->layers[j->layer].q_norm, d, f->h->eps);
+        rotate(f, j->layer, row, q, f->h->n_heads);
+        for (size_t kv = 0; kv < hl->n_kv_heads; kv++, q += n) {
+            const size_t at = (kv * f->n_rows + row) * n;
+            if (is_narrow(f, f->rows[row].cache))
+                f->kern->to_bf16((uint16_t *)f->query + at, q, n);
+            else
+                memcpy((float *)f->query + at, q, n * sizeof *q);
+        }
+    }
+}
+
+/* ---- blocks and spans ------------------------------------------------------------------------------------------ */
+
+/* Rows [first, first + n) of one session against one key/value head. */
+struct block {
     const struct gem_forward *f;
     const struct gem_cache *cache;
     const struct gem_cache_layer *layer;
-    const float *q; /* [group, d] */
-    uint32_t kv, group, d;
+    bool global;
+    uint32_t first, n, kv, group, d;
 };
 
-/* Scores of positions [a, b), which may wrap around the ring once. */
-static void score_span(const struct query *q, uint32_t a, uint32_t b, float *s)
-{
-    gem_score_fn *score = q->cache->type == GEM_F32 ? q->f->kern->score_f32 : q->f->kern->score_bf16;
-    const size_t bytes = gem_row_bytes(q->cache->type, 1);
+/* Positions [begin, end). */
+struct range {
+    uint32_t begin, end;
+};
 
-    for (uint32_t p = a, n; p < b; p += n) {
-        const uint32_t run = q->layer->cap - p % q->layer->cap;
-        n = b - p < run ? b - p : run;
-        score(q->q, q->d, q->layer->k + gem_cache_at(q->layer, q->kv, p) * bytes, q->d, s + (p - a), GEM_SPAN, q->group,
-              n, q->d);
-    }
+/* What a row sees. */
+static struct range visible(const struct block *b, uint32_t row)
+{
+    const uint32_t p = b->f->rows[row].position, window = b->f->h->window;
+
+    return (struct range){b->global || p < window ? 0 : p - window + 1, p + 1};
 }
 
-static void value_span(const struct query *q, uint32_t a, uint32_t b, const float *s, float *out)
+/* What any row of a block sees: both ends grow with the position. */
+static struct range block_range(const struct block *b)
 {
-    gem_value_fn *value = q->cache->type == GEM_F32 ? q->f->kern->value_f32 : q->f->kern->value_bf16;
-    const size_t bytes = gem_row_bytes(q->cache->type, 1);
-
-    memset(out, 0, (size_t)q->group * q->d * sizeof *out);
-    for (uint32_t p = a, n; p < b; p += n) {
-        const uint32_t run = q->layer->cap - p % q->layer->cap;
-        n = b - p < run ? b - p : run;
-        value(s + (p - a), GEM_SPAN, q->layer->v + gem_cache_at(q->layer, q->kv, p) * bytes, q->d, out, q->d, q->group,
-              n, q->d);
-    }
+    return (struct range){visible(b, b->first).begin, visible(b, b->first + b->n - 1).end};
 }
+
+static uint32_t first_span(const struct block *b) { return block_range(b).begin / GEM_SPAN; }
+static uint32_t n_spans(const struct block *b) { return (block_range(b).end - 1) / GEM_SPAN + 1 - first_span(b); }
+static uint32_t n_queries(const struct block *b) { return b->n * b->group; }
+
+/* Where the result of a block's query i goes: [d]. */
+static float *result(const struct block *b, uint32_t i)
+{
+    const size_t row = b->first + i / b->group, head = (size_t)b->kv * b->group + i % b->group;
+
+    return b->f->q + (row * b->f->h->n_heads + head) * b->d;
+}
+
+/* A block's queries in one span: maximum and sum of each softmax [queries], sum of values [queries, d]. */
+struct part {
+    float *top, *sum, *value;
+};
+
+/* The positions of a span that a block computes: whole panels around those that it sees. */
+static struct range panels_of(const struct block *b, uint32_t span)
+{
+    const struct range r = block_range(b);
+    const uint32_t start = span * GEM_SPAN, stop = start + GEM_SPAN;
+    const uint32_t begin = r.begin > start ? r.begin : start, end = r.end < stop ? r.end : stop;
+
+    return (struct range){begin / GEM_PANEL * GEM_PANEL, (end + GEM_PANEL - 1) / GEM_PANEL * GEM_PANEL};
+}
+
+/* Scores s of positions `all` become probabilities, those of positions that the row does not see 0. */
+static void softmax_row(const struct block *b, uint32_t row, struct range all, float *s, float *top, float *sum)
+{
+    const struct range r = visible(b, row);
+
+    for (uint32_t p = all.begin; p < all.end && p < r.begin; p++) s[p - all.begin] = -INFINITY;
+    for (uint32_t p = all.end; p > all.begin && p > r.end; p--) s[p - 1 - all.begin] = -INFINITY;
+    *sum = b->f->kern->softmax(s, all.end - all.begin, top);
+}
+
+static void attend_span(const struct block *b, uint32_t span, const struct gem_thread_scratch *t, struct part out)
+{
+    const struct gem_kernels *kern = b->f->kern;
+    const struct range all = panels_of(b, span);
+    const uint32_t n = all.end - all.begin, n_q = n_queries(b);
+    const size_t key = gem_cache_panel(b->layer, b->kv, all.begin) * gem_row_bytes(b->cache->type, 1);
+    const size_t query = ((size_t)b->kv * b->f->n_rows + b->first) * b->group * b->d;
+    const bool wide = b->cache->type == GEM_F32, narrow = is_narrow(b->f, b->cache);
+    const void *q = narrow ? (const void *)((uint16_t *)b->f->query + query) : (float *)b->f->query + query;
+
+    (wide ? kern->score_f32 : kern->score_bf16)(q, b->d, b->layer->k + key, t->scores, GEM_SPAN, n_q, n / GEM_PANEL,
+                                                b->d);
+    for (uint32_t i = 0; i < n_q; i++) {
+        float *s = t->scores + (size_t)i * GEM_SPAN;
+        softmax_row(b, b->first + i / b->group, all, s, &out.top[i], &out.sum[i]);
+        if (narrow) kern->to_bf16(t->probs + (size_t)i * GEM_SPAN, s, n);
+    }
+    memset(out.value, 0, (size_t)n_q * b->d * sizeof *out.value);
+    (wide ? kern->value_f32 : kern->value_bf16)(narrow ? (const void *)t->probs : t->scores, GEM_SPAN,
+                                                b->layer->v + key, b->d, out.value, b->d, n_q, n, b->d);
+}
+
+/* ---- combining spans ------------------------------------------------------------------------------------------- */
 
 /* acc = acc * a + part * b */
 static void blend(float *acc, float a, const float *part, float b, uint32_t d)
@@ -147,83 +233,159 @@ static void blend(float *acc, float a, const float *part, float b, uint32_t d)
     for (uint32_t i = 0; i < d; i++) acc[i] = acc[i] * a + part[i] * b;
 }
 
-/* Running state of the softmax of one head: maximum and sum so far, and the factors that the values gathered so far and
- * those of the newest span get. */
-struct softmax_state {
-    float top, sum, keep, add;
+/* Adds the next span of query i to what its result and its softmax are so far. */
+static void extend(const struct block *b, uint32_t i, struct gem_softmax_state *s, const struct part *part)
+{
+    const float top = part->top[i] > s->top ? part->top[i] : s->top;
+    float keep, add;
+
+    if (part->top[i] == -INFINITY) return; /* a span that another row of the block sees */
+    keep = expf(s->top - top);             /* 0 for the first span */
+    add = expf(part->top[i] - top);
+    s->sum = s->sum * keep + part->sum[i] * add;
+    s->top = top;
+    blend(result(b, i), keep, part->value + (size_t)i * b->d, add, b->d);
+}
+
+static void begin_query(const struct block *b, uint32_t i, struct gem_softmax_state *s)
+{
+    *s = (struct gem_softmax_state){.top = -INFINITY};
+    memset(result(b, i), 0, b->d * sizeof(float));
+}
+
+static void end_query(const struct block *b, uint32_t i, const struct gem_softmax_state *s)
+{
+    float *out = result(b, i);
+
+    for (uint32_t k = 0; k < b->d; k++) out[k] /= s->sum;
+}
+
+/* ---- many blocks: one after the other ---------------------------------------------------------------------------- */
+
+/* Item i is key/value head i / n_blocks of block i % n_blocks. */
+static struct block block_of(const struct gem_forward *f, uint32_t layer, size_t i)
+{
+    const struct gem_layer_hparams *hl = &f->h->layers[layer];
+    const struct gem_rows *rows = &f->blocks[i % f->n_blocks];
+    const struct gem_cache *cache = f->rows[rows->first].cache;
+
+    return (struct block){.f = f,
+                          .cache = cache,
+                          .layer = &cache->layers[hl->kv_layer],
+                          .global = hl->global,
+                          .first = rows->first,
+                          .n = rows->n,
+                          .kv = (uint32_t)(i / f->n_blocks),
+                          .group = f->h->n_heads / hl->n_kv_heads,
+                          .d = hl->head_dim};
+}
+
+static void attend_blocks(void *context, size_t begin, size_t end, unsigned thread)
+{
+    const struct job *j = context;
+    const struct gem_thread_scratch *t = &j->f->threads[thread];
+
+    for (size_t item = begin; item < end; item++) {
+        const struct block b = block_of(j->f, j->layer, item);
+        const struct part part = {t->top, t->sum, t->part};
+
+        for (uint32_t i = 0; i < n_queries(&b); i++) begin_query(&b, i, &t->states[i]);
+        for (uint32_t s = 0; s < n_spans(&b); s++) {
+            attend_span(&b, first_span(&b) + s, t, part);
+            for (uint32_t i = 0; i < n_queries(&b); i++) extend(&b, i, &t->states[i], &part);
+        }
+        for (uint32_t i = 0; i < n_queries(&b); i++) end_query(&b, i, &t->states[i]);
+    }
+}
+
+/* ---- few blocks: spans side by side, in waves of as many as there is room for ----------------------------------- */
+
+struct wave {
+    struct job job;
+    size_t n_items;
+    uint32_t first, n, most; /* spans of each item in this wave; the most queries of an item */
 };
 
-static void extend(struct softmax_state *s, float top, float sum)
+static struct part part_at(const struct wave *w, size_t item, uint32_t span)
 {
-    const float new_top = top > s->top ? top : s->top;
+    const struct gem_split *p = &w->job.f->split;
+    const size_t at = (item * w->n + span) * w->most;
 
-    s->keep = expf(s->top - new_top); /* 0 for the first span: the old maximum is -infinity */
-    s->add = expf(top - new_top);
-    s->sum = s->sum * s->keep + sum * s->add;
-    s->top = new_top;
+    return (struct part){p->top + at, p->sum + at, p->value + at * w->job.f->h->layers[w->job.layer].head_dim};
 }
 
-/* out [group, d] = softmax(q K) V over positions [first, last]. */
-static void attend(const struct query *q, uint32_t first, uint32_t last, const struct gem_thread_scratch *t, float *out)
+static void attend_wave(void *context, size_t begin, size_t end, unsigned thread)
 {
-    struct softmax_state state[GEM_MAX_HEADS];
-
-    for (uint32_t h = 0; h < q->group; h++) state[h] = (struct softmax_state){.top = -INFINITY};
-    memset(out, 0, (size_t)q->group * q->d * sizeof *out);
-    for (uint32_t a = first, b; a <= last; a = b) {
-        b = (a / GEM_SPAN + 1) * GEM_SPAN;
-        if (b > last + 1) b = last + 1;
-        score_span(q, a, b, t->scores);
-        for (uint32_t h = 0; h < q->group; h++) {
-            float top;
-            const float sum = q->f->kern->softmax(t->scores + (size_t)h * GEM_SPAN, b - a, &top);
-            extend(&state[h], top, sum);
-        }
-        value_span(q, a, b, t->scores, t->part);
-        for (uint32_t h = 0; h < q->group; h++)
-            blend(out + (size_t)h * q->d, state[h].keep, t->part + (size_t)h * q->d, state[h].add, q->d);
-    }
-    for (uint32_t h = 0; h < q->group; h++)
-        for (uint32_t i = 0; i < q->d; i++) out[(size_t)h * q->d + i] /= state[h].sum;
-}
-
-static void prepare_queries(void *context, size_t begin, size_t end, unsigned thread)
-{
-    const struct job *j = context;
-    const struct gem_forward *f = j->f;
-    const uint32_t d = f->h->layers[j->layer].head_dim, n_heads = f->h->n_heads;
-
-    (void)thread;
-    for (size_t row = begin; row < end; row++) {
-        float *q = f->q + row * n_heads * d;
-        for (uint32_t h = 0; h < n_heads; h++)
-            f->kern->rms_norm(q + (size_t)h * d, q + (size_t)h * d, f->w->layers[j->layer].q_norm, d, f->h->eps);
-        rotate(f, j->layer, row, q, n_heads);
-    }
-}
-
-/* Item i is key/value head i % n of row i / n. */
-static void attend_items(void *context, size_t begin, size_t end, unsigned thread)
-{
-    const struct job *j = context;
-    const struct gem_forward *f = j->f;
-    const struct gem_layer_hparams *hl = &f->h->layers[j->layer];
-    const uint32_t group = f->h->n_heads / hl->n_kv_heads, d = hl->head_dim;
+    const struct wave *w = context;
 
     for (size_t i = begin; i < end; i++) {
-        const size_t row = i / hl->n_kv_heads, kv = i % hl->n_kv_heads;
-        const size_t at = (row * f->h->n_heads + kv * group) * d;
-        const uint32_t last = f->rows[row].position;
-        const struct query q = {.f = f,
-                                .cache = f->rows[row].cache,
-                                .layer = &f->rows[row].cache->layers[hl->kv_layer],
-                                .q = f->q + at,
-                                .kv = (uint32_t)kv,
-                                .group = group,
-                                .d = d};
-        const uint32_t first = hl->global || last < f->h->window ? 0 : last - f->h->window + 1;
+        const struct block b = block_of(w->job.f, w->job.layer, i / w->n);
+        const uint32_t span = (uint32_t)(i % w->n);
 
-        attend(&q, first, last, &f->threads[thread], f->att + at);
+        if (w->first + span < n_spans(&b))
+            attend_span(&b, first_span(&b) + w->first + span, &w->job.f->threads[thread], part_at(w, i / w->n, span));
+    }
+}
+
+static void combine_wave(void *context, size_t begin, size_t end, unsigned thread)
+{
+    const struct wave *w = context;
+
+    (void)thread;
+    for (size_t at = begin; at < end; at++) {
+        const size_t item = at / w->most;
+        const uint32_t i = (uint32_t)(at % w->most);
+        const struct block b = block_of(w->job.f, w->job.layer, item);
+        struct gem_softmax_state *state = &w->job.f->split.states[at];
+
+        if (i >= n_queries(&b) || w->first >= n_spans(&b)) continue;
+        if (w->first == 0) begin_query(&b, i, state);
+        for (uint32_t s = 0; s < w->n && w->first + s < n_spans(&b); s++) {
+            const struct part part = part_at(w, item, s);
+            extend(&b, i, state, &part);
+        }
+        if (w->first + w->n >= n_spans(&b)) end_query(&b, i, state);
+    }
+}
+
+static void attend_waves(struct gem_forward *f, uint32_t layer, size_t n_items)
+{
+    struct wave w = {.job = {.f = f, .layer = layer}, .n_items = n_items};
+    uint32_t spans = 0;
+
+    for (size_t i = 0; i < n_items; i++) {
+        const struct block b = block_of(f, layer, i);
+        if (n_queries(&b) > w.most) w.most = n_queries(&b);
+        if (n_spans(&b) > spans) spans = n_spans(&b);
+    }
+    w.n = (uint32_t)(f->split.n_queries / (n_items * w.most));
+    if (w.n > spans) w.n = spans;
+    if (w.n < 2) { /* nothing to share, or no room */
+        gem_pool_run(f->pool, n_items, 1, attend_blocks, &w.job);
+        return;
+    }
+    for (; w.first < spans; w.first += w.n) {
+        gem_pool_run(f->pool, n_items * w.n, 1, attend_wave, &w);
+        gem_pool_run(f->pool, n_items * w.most, 4, combine_wave, &w);
+    }
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
+
+/* Consecutive rows of a session, as many as GEM_QUERIES has room for. */
+static void list_blocks(struct gem_forward *f, uint32_t group)
+{
+    const uint32_t most = GEM_QUERIES / group > 1 ? GEM_QUERIES / group : 1;
+
+    f->n_blocks = 0;
+    for (uint32_t r = 0; r < f->n_rows; r++) {
+        struct gem_rows *last = f->n_blocks ? &f->blocks[f->n_blocks - 1] : NULL;
+        const struct gem_row *before = last ? &f->rows[last->first + last->n - 1] : NULL;
+
+        if (last && last->n < most && before->cache == f->rows[r].cache && before->position + 1 == f->rows[r].position)
+            last->n++;
+        else
+            f->blocks[f->n_blocks++] = (struct gem_rows){r, 1};
     }
 }
 
@@ -232,12 +394,19 @@ void gem_attention(struct gem_forward *f, uint32_t layer)
     const struct gem_layer *l = &f->w->layers[layer];
     const struct gem_layer_hparams *hl = &f->h->layers[layer];
     const size_t n = (size_t)f->h->n_heads * hl->head_dim;
+    const unsigned n_threads = gem_pool_threads(f->pool);
     struct gem_act in = gem_act_of(f, f->norm, f->h->hidden, f->n_rows, f->h->hidden);
-    struct gem_act out = gem_act_of(f, f->att, n, f->n_rows, (uint32_t)n);
+    struct gem_act out = gem_act_of(f, f->q, n, f->n_rows, (uint32_t)n);
     struct job job = {.f = f, .layer = layer};
+    size_t n_items;
 
     gem_linear(f, f->q, n, &l->q, &in);
     gem_pool_run(f->pool, f->n_rows, 2, prepare_queries, &job);
-    gem_pool_run(f->pool, (size_t)f->n_rows * hl->n_kv_heads, 1, attend_items, &job);
+    list_blocks(f, f->h->n_heads / hl->n_kv_heads);
+    n_items = (size_t)f->n_blocks * hl->n_kv_heads;
+    if (n_threads == 1 || n_items >= 4 * (size_t)n_threads)
+        gem_pool_run(f->pool, n_items, 1, attend_blocks, &job);
+    else
+        attend_waves(f, layer, n_items);
     gem_linear(f, f->out, f->h->hidden, &l->o, &out);
 }

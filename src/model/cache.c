@@ -3,16 +3,19 @@
 
 #include <assert.h>
 
+/* n is at most a trained context, far from the type's limit. */
+static uint32_t whole_spans(uint32_t n) { return (n + GEM_SPAN - 1) / GEM_SPAN * GEM_SPAN; }
+
 uint32_t gem_cache_local_cap(const struct gem_hparams *h, uint32_t context, uint32_t slack, uint32_t chunk)
 {
     const uint64_t cap = (uint64_t)h->window + (slack > chunk ? slack : chunk);
 
-    return cap < context ? (uint32_t)cap : context;
+    return whole_spans(cap < context ? (uint32_t)cap : context);
 }
 
 static uint32_t layer_cap(const struct gem_hparams *h, uint32_t i, uint32_t context, uint32_t local_cap)
 {
-    return h->layers[i].global ? context : local_cap;
+    return h->layers[i].global ? whole_spans(context) : local_cap;
 }
 
 static uint64_t layer_bytes(const struct gem_hparams *h, uint32_t i, enum gem_type type, uint32_t cap)
@@ -33,16 +36,17 @@ gem_status gem_cache_open(struct gem_cache *c, const struct gem_hparams *h, enum
 {
     gem_status st;
 
-    *c = (struct gem_cache){.type = type, .context = context, .local_cap = local_cap, .window = h->window};
+    *c = (struct gem_cache){
+        .type = type, .n_layers = h->n_own, .context = context, .local_cap = local_cap, .window = h->window};
     if ((st = gem_arena_open(&c->arena, gem_cache_bytes(h, type, context, local_cap), "a session's cache", err)))
         return st;
-    memset(c->arena.base, 0, c->arena.cap); /* takes the pages now: a later step must not fail for want of memory */
+    memset(c->arena.base, 0, c->arena.cap); /* also takes the pages now: a step must not fail for want of memory */
     c->layers = gem_arena_take(&c->arena, h->n_own * sizeof *c->layers);
     for (uint32_t i = 0; i < h->n_own; i++) {
         const uint32_t cap = layer_cap(h, i, context, local_cap);
         const size_t bytes = (size_t)layer_bytes(h, i, type, cap);
 
-        c->layers[i] = (struct gem_cache_layer){.cap = cap, .head_dim = h->layers[i].head_dim};
+        c->layers[i] = (struct gem_cache_layer){.cap = cap, .head_dim = h->layers[i].head_dim, .bytes = bytes};
         c->layers[i].k = gem_arena_take(&c->arena, bytes);
         c->layers[i].v = gem_arena_take(&c->arena, bytes);
     }
@@ -73,4 +77,40 @@ void gem_cache_commit(struct gem_cache *c, uint32_t count)
 {
     c->n += count;
     if (c->n > c->local_cap && c->n - c->local_cap > c->low) c->low = c->n - c->local_cap;
+}
+
+void gem_cache_clear(struct gem_cache *c)
+{
+    for (uint32_t i = 0; i < c->n_layers; i++) {
+        memset(c->layers[i].k, 0, c->layers[i].bytes);
+        memset(c->layers[i].v, 0, c->layers[i].bytes);
+    }
+    gem_cache_cut(c, 0);
+}
+
+/* uint32_t stands for any element of four bytes, uint16_t for any of two. */
+static void put_4(uint32_t *key, uint32_t *value, uint32_t lane, const uint32_t *k, const uint32_t *v, uint32_t d)
+{
+    for (uint32_t i = 0; i < d; i++) key[i * GEM_PANEL + lane] = k[i];
+    memcpy(value + (size_t)lane * d, v, d * sizeof *v);
+}
+
+static void put_2(uint16_t *key, uint16_t *value, uint32_t lane, const uint16_t *k, const uint16_t *v, uint32_t d)
+{
+    uint16_t *out = value + (size_t)(lane / 2) * 2 * d + lane % 2;
+
+    for (uint32_t i = 0; i < d; i++) key[(i / 2 * GEM_PANEL + lane) * 2 + i % 2] = k[i];
+    for (uint32_t i = 0; i < d; i++) out[2 * i] = v[i];
+}
+
+void gem_cache_put(const struct gem_cache *c, const struct gem_cache_layer *l, uint32_t kv, uint32_t p, const void *key,
+                   const void *value)
+{
+    const size_t at = gem_cache_panel(l, kv, p);
+    const uint32_t lane = p % GEM_PANEL;
+
+    if (c->type == GEM_F32)
+        put_4((uint32_t *)l->k + at, (uint32_t *)l->v + at, lane, key, value, l->head_dim);
+    else
+        put_2((uint16_t *)l->k + at, (uint16_t *)l->v + at, lane, key, value, l->head_dim);
 }

@@ -7,25 +7,33 @@
 #define GEM_MODEL_CACHE_H
 
 #include "base/memory.h"
+#include "kernels/kernels.h"
 #include "model/hparams.h"
 
+/* Positions that attention takes at a time. Spans begin at multiples of this position, so that the order of sums is a
+ * function of the position alone; and a ring holds whole ones, so that none wraps around. */
+enum { GEM_SPAN = 256 };
+
 struct gem_cache_layer {
-    uint8_t *k, *v; /* [n_kv_heads, cap, head_dim]; NULL in layers that share a cache */
-    uint32_t cap;   /* positions held; position p lies at p % cap */
+    uint8_t *k, *v; /* [n_kv_heads, cap / 16] panels (kernels.h); NULL in layers that share a cache */
+    uint32_t cap;   /* positions held, a multiple of GEM_SPAN; position p lies at p % cap */
     uint32_t head_dim;
+    size_t bytes; /* of k, and of v */
 };
 
 struct gem_cache {
     struct gem_arena arena;
-    struct gem_cache_layer *layers; /* [n_own] */
-    enum gem_type type;             /* of elements: GEM_F32 or GEM_BF16 */
-    uint32_t context;               /* capacity in positions */
+    struct gem_cache_layer *layers; /* [n_layers]: those that own a cache */
+    uint32_t n_layers;
+    enum gem_type type; /* of elements: GEM_F32 or GEM_BF16 */
+    uint32_t context;   /* capacity in positions */
     uint32_t local_cap, window;
     uint32_t n;   /* positions [0, n) are computed */
     uint32_t low; /* local layers have lost positions below this one */
 };
 
-/* Positions that rings hold: the window, and as many more as a session may be taken back by, or one chunk writes. */
+/* Positions that rings hold: the window, and as many more as a session may be taken back by, or one chunk writes; in
+ * whole spans. */
 uint32_t gem_cache_local_cap(const struct gem_hparams *h, uint32_t context, uint32_t slack, uint32_t chunk);
 uint64_t gem_cache_bytes(const struct gem_hparams *h, enum gem_type type, uint32_t context, uint32_t local_cap);
 gem_status gem_cache_open(struct gem_cache *c, const struct gem_hparams *h, enum gem_type type, uint32_t context,
@@ -39,10 +47,16 @@ void gem_cache_cut(struct gem_cache *c, uint32_t n);
 /* Positions [n, n + count) have been written in every layer. */
 void gem_cache_commit(struct gem_cache *c, uint32_t count);
 
-/* Element offset of head `kv`, position p. */
-static inline size_t gem_cache_at(const struct gem_cache_layer *l, uint32_t kv, uint32_t p)
+/* Writes key and value of one head at position p, [head_dim] of the cache's type each. */
+void gem_cache_put(const struct gem_cache *c, const struct gem_cache_layer *l, uint32_t kv, uint32_t p, const void *key,
+                   const void *value);
+/* Forgets everything, and values that are not finite with it: attention multiplies what it does not look at by 0. */
+void gem_cache_clear(struct gem_cache *c);
+
+/* Element offset, in keys as in values, of the panel that holds position p. */
+static inline size_t gem_cache_panel(const struct gem_cache_layer *l, uint32_t kv, uint32_t p)
 {
-    return ((size_t)kv * l->cap + p % l->cap) * l->head_dim;
+    return ((size_t)kv * l->cap + p % l->cap / GEM_PANEL * GEM_PANEL) * l->head_dim;
 }
 
 #endif

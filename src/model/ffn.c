@@ -138,8 +138,8 @@ static void run_expert(struct gem_forward *f, const struct gem_experts *w, uint3
     const uint32_t hidden = f->h->hidden, ffn = f->h->ffn_expert;
     float *mid = e->gate_up + (size_t)begin * 2 * ffn;
     struct gem_act in = {
-        .x = e->in + (size_t)begin * hidden, .ldx = hidden, .m = m, .k = hidden, .q8 = e->act, .wide = f->wide};
-    struct gem_act out = {.x = mid, .ldx = 2 * (size_t)ffn, .m = m, .k = ffn, .q8 = e->act, .wide = f->wide};
+        .x = e->in + (size_t)begin * hidden, .ldx = hidden, .m = m, .k = hidden, .other = e->act, .wide = f->wide};
+    struct gem_act out = {.x = mid, .ldx = 2 * (size_t)ffn, .m = m, .k = ffn, .other = e->act, .wide = f->wide};
 
     if (m == 0) return;
     if (w->gate_up.first.data) {
@@ -207,7 +207,12 @@ void gem_experts_layer(struct gem_forward *f, uint32_t layer)
     sort_by_expert(f);
     gem_norm_rows(f, f->norm, f->x, w->norm, hidden);
     gem_pool_run(f->pool, (size_t)f->n_rows * f->h->n_experts_used, 8, gather_slots, &job);
-    for (uint32_t e = 0; e < f->h->n_experts; e++) run_expert(f, w, e);
+    for (uint32_t e = 0; e < f->h->n_experts; e++) /* all that are used are asked for before the first is waited for */
+        if (f->experts.start[e + 1] > f->experts.start[e]) gem_stream_want_expert(&f->stream, w, e);
+    for (uint32_t e = 0; e < f->h->n_experts; e++) {
+        run_expert(f, w, e);
+        if (f->experts.start[e + 1] > f->experts.start[e]) gem_stream_drop_expert(&f->stream, w, e);
+    }
 
     gem_norm_rows(f, f->norm, f->x, l->ffn_norm, hidden);
     gem_feed_forward(f, &l->gate, &l->up, &l->down); /* the dense branch -> out */
@@ -232,7 +237,7 @@ static void ple_rows(void *context, size_t begin, size_t end, unsigned thread)
 
     for (size_t row = begin; row < end; row++) {
         float *ple = f->ple + row * n;
-        gem_matrix_row(&f->w->ple_table, gem_hparams_table_row(f->h, f->rows[row].token), token);
+        gem_ple_row(&f->ple_rows, (uint32_t)row, token);
         for (uint32_t i = 0; i < n; i++) ple[i] *= project_scale;
         for (uint32_t l = 0; l < f->h->n_layers; l++)
             f->kern->rms_norm(ple + (size_t)l * p, ple + (size_t)l * p, f->w->ple_norm, p, f->h->eps);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model/forward.h"
 
+#include <assert.h>
 #include <math.h>
 
 /* ---- memory ------------------------------------------------------------------------------------------------ */
 
 struct widths {
-    size_t q, kv, ffn, act; /* floats of a row, bytes of the widest int8 row */
+    size_t q, kv, ffn, act; /* floats of a row, bytes of the widest int8 or bfloat16 row */
     size_t head_dim, group, widest;
 };
 
@@ -25,7 +26,7 @@ static struct widths find_widths(const struct gem_hparams *h)
         w.group = max_size(w.group, h->n_heads / l->n_kv_heads);
     }
     w.widest = max_size(w.widest, max_size(w.q, max_size(w.ffn, h->ffn_expert)));
-    w.act = gem_act_bytes((w.widest + 31) / 32 * 32);
+    w.act = max_size(gem_act_bytes((w.widest + 31) / 32 * 32), gem_align_up(w.widest * sizeof(uint16_t)));
     return w;
 }
 
@@ -56,11 +57,23 @@ static void take_experts(struct gem_forward *f, const struct widths *w)
     e->act = take(&f->arena, f->wide ? 2 * slots : slots, w->act);
 }
 
+/* Room for four rows a thread in four spans each. */
+static void take_split(struct gem_forward *f, const struct widths *w, unsigned n_threads)
+{
+    struct gem_split *s = &f->split;
+
+    s->n_queries = (size_t)16 * n_threads * w->group;
+    s->top = take(&f->arena, s->n_queries, sizeof(float));
+    s->sum = take(&f->arena, s->n_queries, sizeof(float));
+    s->value = take(&f->arena, s->n_queries * w->head_dim, sizeof(float));
+    s->states = take(&f->arena, s->n_queries, sizeof *s->states);
+}
+
 static void layout(struct gem_forward *f, unsigned n_threads)
 {
     const struct gem_hparams *h = f->h;
     const struct widths w = find_widths(h);
-    const uint64_t m = f->max_rows;
+    const uint64_t m = f->max_rows, queries = max_size(GEM_QUERIES, w.group);
     struct gem_arena *a = &f->arena;
 
     f->rows = take(a, m, sizeof *f->rows);
@@ -70,7 +83,8 @@ static void layout(struct gem_forward *f, unsigned n_threads)
     f->q = take(a, m * w.q, sizeof(float));
     f->k = take(a, m * w.kv, sizeof(float));
     f->v = take(a, m * w.kv, sizeof(float));
-    f->att = take(a, m * w.q, sizeof(float));
+    f->query = take(a, m * w.q, sizeof(float));
+    f->blocks = take(a, m, sizeof *f->blocks);
     f->gate = take(a, m * w.ffn, sizeof(float));
     f->up = take(a, m * w.ffn, sizeof(float));
     f->ple = take(a, m * h->ple * h->n_layers, sizeof(float));
@@ -83,11 +97,16 @@ static void layout(struct gem_forward *f, unsigned n_threads)
     f->logits = take(a, (uint64_t)GEM_HEAD_ROWS * h->vocab, sizeof(float));
     f->act = take(a, f->wide ? 2 * m : m, w.act);
     if (h->n_experts) take_experts(f, &w);
+    take_split(f, &w, n_threads);
     f->threads = take(a, n_threads, sizeof *f->threads);
     for (unsigned i = 0; i < n_threads; i++) {
         struct gem_thread_scratch t = {
-            .scores = take(a, w.group * GEM_SPAN, sizeof(float)),
-            .part = take(a, w.group * w.head_dim, sizeof(float)),
+            .scores = take(a, queries * GEM_SPAN, sizeof(float)),
+            .probs = take(a, queries * GEM_SPAN, sizeof(uint16_t)),
+            .top = take(a, queries, sizeof(float)),
+            .sum = take(a, queries, sizeof(float)),
+            .part = take(a, queries * w.head_dim, sizeof(float)),
+            .states = take(a, queries, sizeof(struct gem_softmax_state)),
             .tile = take(a, GEM_TILE * w.widest, sizeof(float)),
         };
         if (f->threads) f->threads[i] = t;
@@ -104,13 +123,14 @@ uint64_t gem_forward_bytes(const struct gem_hparams *h, uint32_t max_rows, unsig
 
 gem_status gem_forward_open(struct gem_forward *f, const struct gem_hparams *h, const struct gem_weights *w,
                             const struct gem_kernels *kern, struct gem_pool *pool, bool exact, uint32_t max_rows,
-                            gem_error *err)
+                            uint64_t ple_cap, gem_error *err)
 {
     const unsigned n_threads = gem_pool_threads(pool);
     gem_status st;
 
     *f = (struct gem_forward){.h = h, .w = w, .kern = kern, .pool = pool, .exact = exact, .max_rows = max_rows};
     f->wide = h->n_experts > 0;
+    if ((st = gem_ple_open(&f->ple_rows, w, max_rows, ple_cap, err))) return st;
     if ((st = gem_arena_open(&f->arena, gem_forward_bytes(h, max_rows, n_threads), "an engine's scratch memory", err)))
         return st;
     layout(f, n_threads);
@@ -120,10 +140,16 @@ gem_status gem_forward_open(struct gem_forward *f, const struct gem_hparams *h, 
 void gem_forward_close(struct gem_forward *f)
 {
     gem_arena_close(&f->arena);
+    gem_ple_close(&f->ple_rows);
+    gem_stream_close(&f->stream);
     *f = (struct gem_forward){0};
 }
 
 /* ---- the pass ---------------------------------------------------------------------------------------------- */
+
+/* Where the head, which mostly is the table, does not stay in memory, touching rows of the table would bring a huge
+ * page for each: gem_forward_fetch reads them from the file. */
+static bool reads_table(const struct gem_forward *f) { return gem_stream_drops(&f->stream, f->h->n_layers + 1); }
 
 /* Spec 2.1: x = E[id] * sqrt(hidden), the factor rounded to bfloat16. */
 static void embed_row(void *context, size_t begin, size_t end, unsigned thread)
@@ -134,7 +160,7 @@ static void embed_row(void *context, size_t begin, size_t end, unsigned thread)
     (void)thread;
     for (size_t i = begin; i < end; i++) {
         float *x = f->x + i * n;
-        gem_matrix_row(&f->w->table, gem_hparams_table_row(f->h, f->rows[i].token), x);
+        if (!reads_table(f)) gem_matrix_row(&f->w->table, gem_hparams_table_row(f->h, f->rows[i].token), x);
         for (size_t j = 0; j < n; j++) x[j] *= f->h->embed_scale;
     }
 }
@@ -206,14 +232,32 @@ static void tap_rows(const struct gem_forward *f, gem_tap_fn *tap, void *user, u
     for (uint32_t r = 0; tap && r < f->n_rows; r++) tap(user, &f->rows[r], layer, x + (size_t)r * f->h->hidden);
 }
 
+gem_status gem_forward_fetch(struct gem_forward *f, gem_error *err)
+{
+    enum { MOST = 4096 };
+    uint32_t rows[MOST];
+    gem_status st = GEM_OK;
+
+    assert(f->n_rows <= MOST);
+    for (uint32_t i = 0; i < f->n_rows; i++) rows[i] = gem_hparams_table_row(f->h, f->rows[i].token);
+    for (uint32_t i = 0; i < f->n_rows && reads_table(f) && !st; i++)
+        st = gem_matrix_read_row(f->w, &f->w->table, rows[i], f->threads[0].tile, f->x + (size_t)i * f->h->hidden, err);
+    if (st || !f->h->ple) return st;
+    return gem_ple_fetch(&f->ple_rows, rows, f->n_rows, err);
+}
+
 void gem_forward_run(struct gem_forward *f, gem_tap_fn *tap, gem_rows_fn *on_row, void *user)
 {
     gem_pool_run(f->pool, f->n_rows, 8, embed_row, f);
     tap_rows(f, tap, user, 0, f->x);
     gem_rope_rows(f);
+    gem_stream_enter(&f->stream, 0);
     if (f->h->ple) gem_ple_rows(f);
+    gem_stream_leave(&f->stream, 0);
     for (uint32_t i = 0; i < f->h->n_layers && f->n_rows > 0; i++) {
+        gem_stream_enter(&f->stream, i + 1);
         run_layer(f, i, tap != NULL);
+        gem_stream_leave(&f->stream, i + 1);
         if (i + 1 < f->h->n_layers) tap_rows(f, tap, user, i + 1, f->x);
     }
     if (f->n_rows == 0) return;
@@ -304,6 +348,31 @@ static bool cap_logits(struct gem_forward *f, float *logits)
     return !any;
 }
 
+/* The head's product; where the head does not stay in memory, slice by slice. */
+static void head_product(struct gem_forward *f, struct gem_act *act)
+{
+    const struct gem_matrix *head = &f->w->head;
+    const uint32_t fit = (uint32_t)(GEM_STREAM_SLICE / (head->row_bytes * GEM_PANEL)) * GEM_PANEL;
+    const uint32_t step = fit ? fit : GEM_PANEL;
+    const uint64_t panel = gem_panel_bytes(head->kind, head->cols);
+
+    if (!gem_stream_drops(&f->stream, f->h->n_layers + 1)) {
+        gem_linear(f, f->logits, f->h->vocab, head, act);
+        return;
+    }
+    for (uint32_t at = 0; at < head->rows; at += step) {
+        const uint32_t left = head->rows - at, next = left > step ? left - step : 0;
+        struct gem_matrix slice = *head;
+
+        slice.rows = left < step ? left : step;
+        slice.data += at * head->row_bytes;
+        if (slice.panels) slice.panels += at / GEM_PANEL * panel;
+        gem_map_prefetch(slice.data + slice.rows * head->row_bytes, (next < step ? next : step) * head->row_bytes);
+        gem_linear(f, f->logits + at, f->h->vocab, &slice, act);
+        gem_stream_drop(&f->stream, slice.data, slice.rows * head->row_bytes);
+    }
+}
+
 void gem_head(struct gem_forward *f, gem_rows_fn *on_row, void *user)
 {
     const uint32_t hidden = f->h->hidden, vocab = f->h->vocab;
@@ -318,7 +387,7 @@ void gem_head(struct gem_forward *f, gem_rows_fn *on_row, void *user)
         if (wanted == 0) continue; /* rows that only the tap asked for */
         act = gem_act_of(f, f->norm + (size_t)at * hidden, hidden, n, hidden);
         act.wide = false; /* no expert is chosen after this */
-        gem_linear(f, f->logits, vocab, &f->w->head, &act);
+        head_product(f, &act);
         for (uint32_t r = 0; r < n; r++) {
             float *logits = f->logits + (size_t)r * vocab;
             if (f->rows[at + r].wanted) on_row(user, &f->rows[at + r], logits, cap_logits(f, logits));

@@ -8,6 +8,8 @@
 #define GEM_MODEL_FORWARD_H
 
 #include "model/cache.h"
+#include "model/ple.h"
+#include "model/stream.h"
 #include "model/weights.h"
 
 /* One position of one session. Rows of a session come in order of position and are consecutive from cache->n on. */
@@ -24,16 +26,38 @@ typedef void gem_tap_fn(void *user, const struct gem_row *row, uint32_t layer, c
 /* Logits of a wanted row, in the order of rows. finite: neither the state nor the logits hold NaN or infinity. */
 typedef void gem_rows_fn(void *user, const struct gem_row *row, const float *logits, bool finite);
 
-/* Memory of one thread. */
-struct gem_thread_scratch {
-    float *scores; /* [group, GEM_SPAN] */
-    float *part;   /* [group, head_dim] */
-    float *tile;   /* [GEM_TILE, widest row]: decoded weights of the exact tier, and other rows */
+enum {
+    GEM_TILE = 16,     /* rows of exact weights that are decoded at a time */
+    GEM_HEAD_ROWS = 8, /* rows of logits that are computed at a time */
+    GEM_QUERIES = 64,  /* that go through a span of keys together; more where more share one key/value head */
 };
 
-/* Keys are taken in spans that begin at multiples of this position, so that the order of sums is a function of the
- * position alone; and exact weights are decoded this many rows at a time. */
-enum { GEM_SPAN = 1024, GEM_TILE = 16, GEM_HEAD_ROWS = 8 };
+/* The softmax of one query over the spans so far. */
+struct gem_softmax_state {
+    float top, sum;
+};
+
+/* Memory of one thread. `queries` is GEM_QUERIES or the size of a larger group. */
+struct gem_thread_scratch {
+    float *scores;                    /* [queries, GEM_SPAN] */
+    uint16_t *probs;                  /* [queries, GEM_SPAN] bfloat16 */
+    float *top, *sum;                 /* [queries] */
+    float *part;                      /* [queries, head_dim] */
+    struct gem_softmax_state *states; /* [queries] */
+    float *tile;                      /* [GEM_TILE, widest row]: decoded weights of the exact tier, and other rows */
+};
+
+/* Parts of attention that several threads compute side by side, for n_queries queries of one span each. */
+struct gem_split {
+    size_t n_queries;
+    float *top, *sum, *value; /* [n_queries], [n_queries], [n_queries, head_dim] */
+    struct gem_softmax_state *states;
+};
+
+/* Some consecutive rows. */
+struct gem_rows {
+    uint32_t first, n;
+};
 
 struct gem_forward {
     const struct gem_hparams *h;
@@ -42,18 +66,24 @@ struct gem_forward {
     struct gem_pool *pool;
     bool exact;
     uint32_t max_rows;
+    struct gem_ple ple_rows;  /* of the batch's tokens */
+    struct gem_stream stream; /* open when there is a ceiling for weights; planned before each pass */
 
     struct gem_arena arena;
     struct gem_row *rows; /* [max_rows] */
     uint32_t n_rows;
-    float *x, *norm, *out;  /* [max_rows, hidden] residual stream, its norm, a branch's result */
-    float *q, *k, *v, *att; /* [max_rows, heads * head_dim] */
+    float *x, *norm, *out;   /* [max_rows, hidden] residual stream, its norm, a branch's result */
+    float *q, *k, *v;        /* [max_rows, heads * head_dim]; q also takes what attention gives */
+    void *query;             /* [kv heads, max_rows, group, head_dim] queries as the kernels want them */
+    struct gem_rows *blocks; /* [max_rows] rows that go through the keys together */
+    uint32_t n_blocks;
+    struct gem_split split;
     float *gate, *up;       /* [max_rows, ffn] */
     float *ple, *ple_gate;  /* [max_rows, n_layers * ple], [max_rows, ple] */
     float *cos[2], *sin[2]; /* [max_rows, n_rot] of local and global layers */
     float *logits;          /* [GEM_HEAD_ROWS, vocab] */
     bool wide;              /* int8 activations come in pairs; see struct gem_act */
-    uint8_t *act;           /* [max_rows or twice that, widest] int8 activations */
+    uint8_t *act;           /* [max_rows or twice that, widest] int8 or bfloat16 activations */
     struct gem_thread_scratch *threads;
     struct gem_expert_scratch {
         float *probs;                 /* [max_rows, n_experts] */
@@ -67,17 +97,21 @@ struct gem_forward {
 };
 
 uint64_t gem_forward_bytes(const struct gem_hparams *h, uint32_t max_rows, unsigned n_threads);
+/* ple_cap: bytes of per-layer embeddings that may be kept; gem_ple_bytes has them, gem_forward_bytes does not. */
 gem_status gem_forward_open(struct gem_forward *f, const struct gem_hparams *h, const struct gem_weights *w,
                             const struct gem_kernels *kern, struct gem_pool *pool, bool exact, uint32_t max_rows,
-                            gem_error *err);
+                            uint64_t ple_cap, gem_error *err);
 void gem_forward_close(struct gem_forward *f);
 
-/* Computes f->rows[0 .. n_rows): writes their keys and values, then logits of the wanted ones. */
+/* Reads what f->rows need from files. On failure nothing has changed. */
+gem_status gem_forward_fetch(struct gem_forward *f, gem_error *err);
+/* Computes f->rows[0 .. n_rows), which have been fetched: writes their keys and values, then logits of the wanted ones.
+ */
 void gem_forward_run(struct gem_forward *f, gem_tap_fn *tap, gem_rows_fn *on_row, void *user);
 
 /* ---- parts of a layer, each on f->n_rows rows ------------------------------------------------------------ */
 
-/* The input of matrix products: m rows of k floats, and their int8 form once a packed matrix has asked for it.
+/* The input of matrix products: m rows of k floats, and what a matrix asked for last: their int8 or bfloat16 form.
  * wide: two int8 rows for each, the second holding what the first left over, so that activations have 16 bits. Mixtures
  * of experts need it: with 8 bits a token's set of experts often differs from the exact one (docs/performance.md),
  * which changes the whole row. Decoding costs the same bytes; only large prefills pay. */
@@ -85,8 +119,9 @@ struct gem_act {
     const float *x;
     size_t ldx;
     uint32_t m, k;
-    uint8_t *q8;
-    bool wide, quantized;
+    uint8_t *other;                                        /* [m] rows of int8 blocks or of bfloat16 */
+    enum { GEM_ACT_F32, GEM_ACT_INT8, GEM_ACT_BF16 } form; /* of `other`; GEM_ACT_F32: none yet */
+    bool wide;
 };
 struct gem_act gem_act_of(struct gem_forward *f, const float *x, size_t ldx, uint32_t m, uint32_t k);
 /* y [m, ldy] = M x */

@@ -6,7 +6,7 @@
 
 struct gem_act gem_act_of(struct gem_forward *f, const float *x, size_t ldx, uint32_t m, uint32_t k)
 {
-    return (struct gem_act){.x = x, .ldx = ldx, .m = m, .k = k, .q8 = f->act, .wide = f->wide};
+    return (struct gem_act){.x = x, .ldx = ldx, .m = m, .k = k, .other = f->act, .wide = f->wide};
 }
 
 struct job {
@@ -18,13 +18,12 @@ struct job {
 };
 
 /* What an int8 row left over of x. */
-static void residual(float *out, const float *x, const uint8_t *q8, size_t k)
+static void residual(float *out, const float *x, const void *q8, size_t k)
 {
-    const float *scale = gem_act_scale(q8, k);
-    const int8_t *q = (const int8_t *)q8;
+    const struct gem_act_block *b = q8;
 
-    for (size_t b = 0; b < k / GEM_ACT_BLOCK; b++)
-        for (size_t i = b * GEM_ACT_BLOCK; i < (b + 1) * GEM_ACT_BLOCK; i++) out[i] = x[i] - scale[b] * (float)q[i];
+    for (size_t i = 0; i < k; i++)
+        out[i] = x[i] - b[i / GEM_ACT_BLOCK].scale * (float)b[i / GEM_ACT_BLOCK].q[i % GEM_ACT_BLOCK];
 }
 
 static void quantize_rows(void *context, size_t begin, size_t end, unsigned thread)
@@ -36,7 +35,7 @@ static void quantize_rows(void *context, size_t begin, size_t end, unsigned thre
 
     for (size_t i = begin; i < end; i++) {
         const float *x = a->x + i * a->ldx;
-        uint8_t *q8 = a->q8 + (a->wide ? 2 * i : i) * bytes;
+        uint8_t *q8 = a->other + (a->wide ? 2 * i : i) * bytes;
 
         j->f->kern->quantize(q8, x, a->k);
         if (!a->wide) continue;
@@ -45,8 +44,25 @@ static void quantize_rows(void *context, size_t begin, size_t end, unsigned thre
     }
 }
 
+static void narrow_rows(void *context, size_t begin, size_t end, unsigned thread)
+{
+    const struct job *j = context;
+    const struct gem_act *a = j->act;
+
+    (void)thread;
+    for (size_t i = begin; i < end; i++) j->f->kern->to_bf16((uint16_t *)a->other + i * a->k, a->x + i * a->ldx, a->k);
+}
+
+/* The rows that a kind of product wants, once for all that want the same. */
+static void prepare(struct job *j, struct gem_act *act, int form)
+{
+    if ((int)act->form == form) return;
+    gem_pool_run(j->f->pool, act->m, 1, form == GEM_ACT_INT8 ? quantize_rows : narrow_rows, j);
+    act->form = form;
+}
+
 /* Activation rows of one block stay in the second-level cache while panels pass by. */
-enum { ACT_BLOCK_ROWS = 64 };
+enum { ACT_BLOCK_ROWS = 96 };
 
 /* Items are panels. */
 static void packed_panels(void *context, size_t begin, size_t end, unsigned thread)
@@ -61,7 +77,7 @@ static void packed_panels(void *context, size_t begin, size_t end, unsigned thre
     (void)thread;
     for (uint32_t at = 0; at < j->act->m; at += ACT_BLOCK_ROWS) {
         const uint32_t left = j->act->m - at, m = left < ACT_BLOCK_ROWS ? left : ACT_BLOCK_ROWS;
-        j->f->kern->gemm_packed[mat->kind](panels, end - begin, n_rows, j->act->q8 + at * gem_act_bytes(k), m,
+        j->f->kern->gemm_packed[mat->kind](panels, end - begin, n_rows, j->act->other + at * gem_act_bytes(k), m,
                                            j->y + at * j->ldy + first, j->ldy, k);
     }
 }
@@ -82,7 +98,8 @@ static void packed_panels_wide(void *context, size_t begin, size_t end, unsigned
             const size_t first = p * GEM_PANEL, rest = mat->rows - first, n = rest < GEM_PANEL ? rest : GEM_PANEL;
 
             j->f->kern->gemm_packed[mat->kind](mat->panels + p * gem_panel_bytes(mat->kind, k), 1, n,
-                                               j->act->q8 + 2 * at * gem_act_bytes(k), 2 * m, pairs[0], GEM_PANEL, k);
+                                               j->act->other + 2 * at * gem_act_bytes(k), 2 * m, pairs[0], GEM_PANEL,
+                                               k);
             for (uint32_t r = 0; r < m; r++)
                 for (size_t i = 0; i < n; i++)
                     j->y[(at + r) * j->ldy + first + i] = pairs[2 * r][i] + pairs[2 * r + 1][i];
@@ -119,6 +136,25 @@ static void float_tiles(void *context, size_t begin, size_t end, unsigned thread
     }
 }
 
+/* Both bfloat16. Items are tiles of GEM_TILE rows. */
+static void bf16_tiles(void *context, size_t begin, size_t end, unsigned thread)
+{
+    const struct job *j = context;
+    const struct gem_matrix *mat = j->mat;
+    const size_t first = begin * GEM_TILE, last = end * GEM_TILE < mat->rows ? end * GEM_TILE : mat->rows;
+    const uint16_t *w = (const uint16_t *)(const void *)(mat->data + first * mat->row_bytes);
+
+    (void)thread;
+    j->f->kern->gemm_bf16_bf16(w, mat->cols, (const uint16_t *)j->act->other, mat->cols, j->y + first, j->ldy,
+                               last - first, j->act->m, mat->cols);
+}
+
+/* Where that is faster; not where experts are chosen, for the reason that struct gem_act gives. */
+static bool is_bf16(const struct gem_forward *f, const struct gem_matrix *mat, const struct gem_act *act)
+{
+    return !f->exact && mat->type == GEM_BF16 && f->kern->has_bf16 && !act->wide;
+}
+
 /* About eight pieces a thread: even shares, few trips to the shared counter. */
 static size_t grain(const struct gem_forward *f, size_t n)
 {
@@ -133,11 +169,13 @@ void gem_linear(struct gem_forward *f, float *y, size_t ldy, const struct gem_ma
     const size_t n = ((size_t)mat->rows + GEM_PANEL - 1) / GEM_PANEL;
 
     _Static_assert((int)GEM_PANEL == (int)GEM_TILE, "one count of items serves both");
-    if (!mat->panels) {
+    if (mat->panels) {
+        prepare(&job, act, GEM_ACT_INT8);
+        gem_pool_run(f->pool, n, grain(f, n), act->wide ? packed_panels_wide : packed_panels, &job);
+    } else if (is_bf16(f, mat, act)) {
+        prepare(&job, act, GEM_ACT_BF16);
+        gem_pool_run(f->pool, n, grain(f, n), bf16_tiles, &job);
+    } else {
         gem_pool_run(f->pool, n, grain(f, n), float_tiles, &job);
-        return;
     }
-    if (!act->quantized) gem_pool_run(f->pool, act->m, 1, quantize_rows, &job);
-    act->quantized = true;
-    gem_pool_run(f->pool, n, grain(f, n), act->wide ? packed_panels_wide : packed_panels, &job);
 }

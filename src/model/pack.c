@@ -5,108 +5,166 @@
 
 #include "base/file.h"
 
-#include <stdatomic.h>
+/* ---- what is multiplied ------------------------------------------------------------------------------------ */
 
-/* One matrix, or each matrix of a stack. */
-struct job {
-    struct gem_matrix *m;
-    uint32_t count;
-    uint64_t data_stride;
-    uint64_t *panel_stride; /* of a stack, else NULL */
-};
+static uint64_t n_panels(const struct gem_matrix *m) { return ((uint64_t)m->rows + GEM_PANEL - 1) / GEM_PANEL; }
 
-enum { JOBS_PER_LAYER = 16 };
-
-struct packer {
-    struct job *jobs;
-    size_t n_jobs;
-    const struct job *job; /* the one being packed */
-    uint8_t *dst;
-};
-
-static uint64_t n_panels(const struct gem_matrix *m) { return (m->rows + GEM_PANEL - 1) / GEM_PANEL; }
-
-static uint64_t matrix_bytes(const struct gem_matrix *m) { return n_panels(m) * gem_panel_bytes(m->kind, m->cols); }
-
-static void add(struct packer *p, struct gem_matrix *m)
+uint64_t gem_product_panel_bytes(const struct gem_product *p)
 {
-    if (m->data && m->kind != GEM_PK_NONE) p->jobs[p->n_jobs++] = (struct job){.m = m, .count = 1};
+    return p->count * n_panels(p->m) * gem_panel_bytes(p->m->kind, p->m->cols);
 }
 
-static void add_stack(struct packer *p, struct gem_matrix_stack *s)
+static size_t add(struct gem_product *out, struct gem_matrix *m, uint32_t layer)
 {
-    if (s->first.data && s->first.kind != GEM_PK_NONE)
-        p->jobs[p->n_jobs++] = (struct job){
-            .m = &s->first, .count = s->count, .data_stride = s->data_stride, .panel_stride = &s->panel_stride};
+    if (!m->data) return 0;
+    *out = (struct gem_product){.m = m, .count = 1, .layer = layer};
+    return 1;
 }
 
-static void list_jobs(struct packer *p, struct gem_weights *w, const struct gem_hparams *h)
+static size_t add_stack(struct gem_product *out, struct gem_matrix_stack *s, uint32_t layer)
 {
+    if (!s->first.data) return 0;
+    *out = (struct gem_product){.m = &s->first,
+                                .count = s->count,
+                                .data_stride = &s->data_stride,
+                                .panel_stride = &s->panel_stride,
+                                .layer = layer};
+    return 1;
+}
+
+size_t gem_weights_products(struct gem_weights *w, const struct gem_hparams *h, struct gem_product *out)
+{
+    size_t n = add(out, &w->ple_proj, h->n_layers);
+
     for (uint32_t i = 0; i < h->n_layers; i++) {
         struct gem_layer *l = &w->layers[i];
-        struct gem_matrix *const matrices[] = {&l->q,  &l->k,    &l->v,        &l->o,        &l->gate,
-                                               &l->up, &l->down, &l->ple_gate, &l->ple_proj, &l->experts.router};
+        struct gem_matrix *const matrices[] = {&l->k,    &l->v,  &l->q,    &l->o,        &l->experts.router,
+                                               &l->gate, &l->up, &l->down, &l->ple_gate, &l->ple_proj};
         struct gem_matrix_stack *const stacks[] = {&l->experts.gate_up, &l->experts.gate, &l->experts.up,
                                                    &l->experts.down};
 
-        for (size_t j = 0; j < sizeof matrices / sizeof *matrices; j++) add(p, matrices[j]);
-        for (size_t j = 0; j < sizeof stacks / sizeof *stacks; j++) add_stack(p, stacks[j]);
+        for (size_t j = 0; j < sizeof matrices / sizeof *matrices; j++) n += add(out + n, matrices[j], i);
+        for (size_t j = 0; j < sizeof stacks / sizeof *stacks; j++) n += add_stack(out + n, stacks[j], i);
     }
-    add(p, &w->ple_proj);
-    add(p, &w->head);
+    return n + add(out + n, &w->head, h->n_layers);
 }
 
-/* Item i is panel i % n of matrix i / n. */
+/* ---- packing ----------------------------------------------------------------------------------------------- */
+
+struct packer {
+    const struct gem_product *product;
+    uint8_t *dst;
+    size_t first; /* the panel that item 0 is */
+};
+
+/* Item i is panel (first + i) % n of matrix (first + i) / n. */
 static void pack_panels(void *context, size_t begin, size_t end, unsigned thread)
 {
     const struct packer *p = context;
-    const struct gem_matrix *m = p->job->m;
+    const struct gem_matrix *m = p->product->m;
     const uint64_t per_matrix = n_panels(m), panel_bytes = gem_panel_bytes(m->kind, m->cols);
+    const uint64_t stride = p->product->data_stride ? *p->product->data_stride : 0;
 
     (void)thread;
-    for (size_t i = begin; i < end; i++) {
+    for (size_t i = p->first + begin; i < p->first + end; i++) {
         const uint64_t row = i % per_matrix * GEM_PANEL, left = m->rows - row;
-        const uint8_t *src = m->data + i / per_matrix * p->job->data_stride + row * m->row_bytes;
 
-        gem_pack_panel(m->type, src, (size_t)m->row_bytes, left < GEM_PANEL ? (size_t)left : GEM_PANEL, m->cols,
-                       p->dst + i * panel_bytes);
+        gem_pack_panel(m->type, m->data + i / per_matrix * stride + row * m->row_bytes, (size_t)m->row_bytes,
+                       left < GEM_PANEL ? (size_t)left : GEM_PANEL, m->cols, p->dst + i * panel_bytes);
     }
+}
+
+static bool is_to_pack(const struct gem_product *p) { return p->m->kind != GEM_PK_NONE && !p->m->in_panels; }
+
+/* The panels of a file that has them. */
+static void use_panels(const struct gem_product *p)
+{
+    gem_map_advise_huge(p->m->data, gem_product_panel_bytes(p));
+    p->m->panels = p->m->data;
+    if (p->panel_stride) *p->panel_stride = *p->data_stride;
+}
+
+/* Source pages are given back slice by slice, so that a tensor is never in memory twice as a whole. (Those of an
+ * expert that a slice ends in go with the slice: they come back.) */
+static void pack_product(struct gem_weights *w, const struct gem_product *product, uint8_t *dst, struct gem_pool *pool)
+{
+    enum { SLICE = 32 << 20 };
+    struct packer p = {.product = product, .dst = dst};
+    struct gem_matrix *m = product->m;
+    const size_t n = (size_t)(n_panels(m) * product->count);
+    const uint64_t source_bytes = m->row_bytes * m->rows * product->count, per_panel = source_bytes / n + 1;
+
+    for (size_t step = SLICE / per_panel + 1; p.first < n; p.first += step) {
+        const size_t here = n - p.first < step ? n - p.first : step;
+        const uint64_t at = p.first * (source_bytes / n);
+
+        gem_map_prefetch(m->data + at, here * per_panel);
+        gem_pool_run(pool, here, 4, pack_panels, &p);
+        gem_map_release(m->data + at, here * (source_bytes / n));
+    }
+    gem_map_release(m->data, source_bytes);
+    m->panels = dst;
+    if (product->panel_stride) *product->panel_stride = n_panels(m) * gem_panel_bytes(m->kind, m->cols);
+    w->mapped_bytes -= m == &w->head && m->data == w->table.data ? 0 : source_bytes;
+}
+
+/* The list of products; gem_free it. */
+static gem_status list_products(struct gem_weights *w, const struct gem_hparams *h, struct gem_product **out, size_t *n,
+                                gem_error *err)
+{
+    *out = gem_calloc((size_t)h->n_layers * GEM_PRODUCTS_PER_LAYER + GEM_PRODUCTS_MORE, sizeof **out,
+                      "a list of matrices", err);
+    if (!*out) return GEM_E_NOMEM;
+    *n = gem_weights_products(w, h, *out);
+    return GEM_OK;
+}
+
+static uint64_t packed_bytes(const struct gem_product *products, size_t n)
+{
+    uint64_t total = 0;
+
+    for (size_t i = 0; i < n; i++) total += is_to_pack(&products[i]) ? gem_product_panel_bytes(&products[i]) : 0;
+    return total;
+}
+
+gem_status gem_weights_packed_bytes(struct gem_weights *w, const struct gem_hparams *h, uint64_t *n, gem_error *err)
+{
+    struct gem_product *products;
+    size_t n_products;
+    gem_status st = list_products(w, h, &products, &n_products, err);
+
+    if (!st) *n = packed_bytes(products, n_products);
+    gem_free(products);
+    return st;
 }
 
 gem_status gem_weights_pack(struct gem_weights *w, const struct gem_hparams *h, struct gem_pool *pool,
                             gem_progress_fn *progress, void *user, gem_error *err)
 {
-    struct packer p = {0};
-    uint64_t total = 0, done = 0;
-    gem_status st = GEM_E_NOMEM;
+    struct gem_product *products;
+    uint64_t total, done = 0;
+    size_t n;
+    gem_status st = list_products(w, h, &products, &n, err);
 
-    p.jobs = gem_calloc((size_t)h->n_layers * JOBS_PER_LAYER + 2, sizeof *p.jobs, "a list of matrices", err);
-    if (!p.jobs) return st;
-    list_jobs(&p, w, h);
-    for (size_t i = 0; i < p.n_jobs; i++) total += p.jobs[i].count * matrix_bytes(p.jobs[i].m);
+    if (st) return st;
+    total = packed_bytes(products, n);
+    st = GEM_E_NOMEM;
     if (total && !(w->packed = gem_alloc_aligned(total, "packed weights", err))) goto out;
-    for (size_t i = 0; i < p.n_jobs; i++) {
-        const struct job *job = p.job = &p.jobs[i];
-        const uint64_t bytes = matrix_bytes(job->m), stack_bytes = job->m->row_bytes * job->m->rows * job->count;
-
+    for (size_t i = 0; i < n; i++) {
+        if (products[i].m->in_panels) use_panels(&products[i]);
+        if (!is_to_pack(&products[i])) continue;
         st = GEM_E_CANCELLED;
         if (progress && !progress(user, "packing weights", done, total)) {
             gem_fail(err, st, 0, "cancelled while packing weights");
             goto out;
         }
-        gem_map_prefetch(job->m->data, stack_bytes);
-        p.dst = w->packed + done;
-        gem_pool_run(pool, (size_t)(n_panels(job->m) * job->count), 4, pack_panels, &p);
-        gem_map_release(job->m->data, stack_bytes); /* of a tied head, rows come back as tokens need them */
-        job->m->panels = p.dst;
-        if (job->panel_stride) *job->panel_stride = bytes;
-        done += bytes * job->count;
-        w->mapped_bytes -= job->m == &w->head && h->tied ? 0 : stack_bytes;
+        pack_product(w, &products[i], w->packed + done, pool);
+        done += gem_product_panel_bytes(&products[i]);
     }
-    if (progress) progress(user, "packing weights", total, total);
+    if (progress && total) progress(user, "packing weights", total, total);
     w->packed_bytes = total;
     st = GEM_OK;
 out:
-    gem_free(p.jobs);
+    gem_free(products);
     return st;
 }

@@ -4,8 +4,9 @@
 #include <math.h>
 #include <stdio.h>
 
-/* What a tensor becomes. Vectors and scalars are copied as float32; matrices stay where they are. */
-enum kind { VECTOR, SCALAR, MATRIX, STACK };
+/* What a tensor becomes. Vectors and scalars are copied as float32; matrices stay where they are; the table of
+ * per-layer embeddings stays in its file. */
+enum kind { VECTOR, SCALAR, MATRIX, STACK, TABLE };
 
 /* When a layer has a tensor. */
 enum need {
@@ -40,7 +41,7 @@ static const struct binding whole_bindings[] = {
     {"embed_tokens_per_layer.weight",
      "per_layer_token_embd.weight",
      WHOLE(ple_table),
-     MATRIX,
+     TABLE,
      HAS_PLE,
      {VOCAB, PLE_ALL},
      false},
@@ -226,9 +227,16 @@ static uint32_t wanted_shape(const struct binder *b, const struct binding *bind,
     return n;
 }
 
-static gem_status check_tensor(const struct binder *b, const struct gem_tensor *t, const uint64_t *want, uint32_t n)
+/* What is read row by row, or decoded once, must lie in rows. */
+static bool may_be_in_panels(const struct binding *bind) { return bind->kind == MATRIX || bind->kind == STACK; }
+
+static gem_status check_tensor(const struct binder *b, const struct gem_tensor *t, const struct binding *bind,
+                               const uint64_t *want, uint32_t n)
 {
     if (!same_shape(t, want, n)) return misshapen(b, t, want, n);
+    if (t->layout && !may_be_in_panels(bind))
+        return gem_fail(b->err, GEM_E_FORMAT, t->offset, "%s: tensor '%s' is in panels, but is read in rows",
+                        b->a->paths[t->file], t->name);
     if (gem_type_info(t->type)->decodes) return GEM_OK;
     return gem_fail(b->err, GEM_E_UNSUPPORTED, t->offset, "%s: tensor '%s' has type %s, which is not supported",
                     b->a->paths[t->file], t->name, t->type_name);
@@ -236,12 +244,22 @@ static gem_status check_tensor(const struct binder *b, const struct gem_tensor *
 
 static struct gem_matrix make_matrix(const struct gem_tensor *t, uint64_t rows, uint64_t cols)
 {
+    const enum gem_pack_kind kind = gem_pack_kind_of(t->type);
+
     return (struct gem_matrix){.type = t->type,
                                .rows = (uint32_t)rows,
                                .cols = (uint32_t)cols,
                                .data = t->data,
-                               .row_bytes = gem_row_bytes(t->type, cols),
-                               .kind = gem_pack_kind_of(t->type)};
+                               .row_bytes =
+                                   t->layout ? gem_panel_bytes(kind, cols) / GEM_PANEL : gem_row_bytes(t->type, cols),
+                               .kind = kind,
+                               .in_panels = t->layout != 0};
+}
+
+/* Of data, the last panel's padding included. */
+static uint64_t matrix_bytes(const struct gem_matrix *m)
+{
+    return m->row_bytes * (m->in_panels ? ((uint64_t)m->rows + GEM_PANEL - 1) / GEM_PANEL * GEM_PANEL : m->rows);
 }
 
 /* Decodes a vector into the storage of vectors, and refuses values that would poison every computation. */
@@ -268,16 +286,25 @@ static gem_status bind_tensor(struct binder *b, const struct gem_tensor *t, cons
     void *field = (char *)base + bind->offset;
     float *v = NULL;
     uint64_t want[3] = {1, 1, 1};
-    gem_status st = check_tensor(b, t, want, wanted_shape(b, bind, layer, want));
+    gem_status st = check_tensor(b, t, bind, want, wanted_shape(b, bind, layer, want));
 
     if (st) return st;
     if (bind->kind == MATRIX) {
         *(struct gem_matrix *)field = make_matrix(t, want[0], want[1]);
+    } else if (bind->kind == TABLE) {
+        *(struct gem_ple_table *)field = (struct gem_ple_table){.type = t->type,
+                                                                .rows = (uint32_t)want[0],
+                                                                .cols = (uint32_t)want[1],
+                                                                .row_bytes = gem_row_bytes(t->type, want[1]),
+                                                                .offset = t->offset,
+                                                                .map = &b->a->maps[t->file],
+                                                                .path = b->a->paths[t->file],
+                                                                .data = t->data};
     } else if (bind->kind == STACK) {
         struct gem_matrix_stack *s = field;
         s->first = make_matrix(t, want[1], want[2]);
         s->count = (uint32_t)want[0];
-        s->data_stride = s->first.row_bytes * want[1];
+        s->data_stride = matrix_bytes(&s->first);
     } else if (!b->w->vectors) { /* first pass */
         b->n_vector += gem_align_up(want[0] * 4) / 4;
     } else {
@@ -422,7 +449,7 @@ static void count_parameters(struct gem_weights *w, const struct gem_hparams *h,
         for (uint32_t d = 0; d < t->n_dims; d++) n *= t->shape[d];
         w->n_parameters += n;
         if (t->n_dims == 3) experts += n;
-        w->mapped_bytes += t->n_bytes;
+        if (t->data != w->ple_table.data) w->mapped_bytes += t->n_bytes;
     }
     w->n_parameters_active = w->n_parameters - experts;
     if (h->n_experts) w->n_parameters_active += experts / h->n_experts * h->n_experts_used;
@@ -434,7 +461,7 @@ gem_status gem_weights_bind(struct gem_weights *w, const struct gem_hparams *h, 
     struct binder b = {.w = w, .h = h, .a = a, .roles = roles, .prefix = find_prefix(a), .err = err};
     gem_status st;
 
-    *w = (struct gem_weights){0};
+    *w = (struct gem_weights){.maps = a->maps, .paths = (const char *const *)a->paths, .n_maps = a->n_files};
     memset(roles, 0, a->n_tensors * sizeof *roles);
     w->layers = gem_calloc(h->n_layers, sizeof *w->layers, "layers", err);
     if (!w->layers) return GEM_E_NOMEM;
@@ -444,6 +471,7 @@ gem_status gem_weights_bind(struct gem_weights *w, const struct gem_hparams *h, 
     if (!(w->vectors = gem_alloc_aligned(b.n_vector * sizeof(float), "norm weights", err))) goto fail;
     if ((st = bind_pass(&b))) goto fail;
     fold_query_scale(w, h);
+    w->vector_bytes = b.n_vector * sizeof(float);
     count_parameters(w, h, a, roles);
     return GEM_OK;
 fail:
@@ -470,31 +498,81 @@ struct gem_matrix gem_matrix_at(const struct gem_matrix_stack *s, uint32_t i)
 
 void gem_matrix_row(const struct gem_matrix *m, uint32_t row, float *out)
 {
-    gem_decode_row(m->type, m->data + row * m->row_bytes, out, m->cols);
+    if (m->in_panels)
+        gem_unpack_row(m->type, m->data + row / GEM_PANEL * GEM_PANEL * m->row_bytes, row % GEM_PANEL, m->cols, out);
+    else
+        gem_decode_row(m->type, m->data + row * m->row_bytes, out, m->cols);
+}
+
+uint32_t gem_weights_map_of(const struct gem_weights *w, const uint8_t *data)
+{
+    uint32_t i = 0;
+
+    while (data < w->maps[i].data || data >= w->maps[i].data + w->maps[i].n_bytes) i++;
+    return i;
+}
+
+gem_status gem_matrix_read_row(const struct gem_weights *w, const struct gem_matrix *m, uint32_t row, void *scratch,
+                               float *out, gem_error *err)
+{
+    const uint32_t file = gem_weights_map_of(w, m->data), first = m->in_panels ? row / GEM_PANEL * GEM_PANEL : row;
+    const uint64_t n = m->row_bytes * (m->in_panels ? GEM_PANEL : 1);
+    const uint64_t at = (uint64_t)(m->data - w->maps[file].data) + first * m->row_bytes;
+    struct gem_matrix part = *m;
+    gem_status st = gem_map_read(&w->maps[file], w->paths[file], at, scratch, (size_t)n, err);
+
+    if (st) return st;
+    part.data = scratch;
+    gem_matrix_row(&part, row - first, out);
+    return GEM_OK;
 }
 
 /* Elements at a time: a multiple of every block. */
 enum { BLAME_STEP = 4096 };
 
-gem_status gem_weights_blame(const struct gem_archive *a, const enum gem_role *roles, gem_error *err)
+/* Elements [at, at + n) of row `row`, in a tensor of `cols` columns and `rows` rows in each matrix. */
+static void decode_part(const struct gem_tensor *t, uint64_t row, uint64_t at, size_t n, float *out)
 {
-    float buffer[BLAME_STEP];
+    const uint64_t cols = t->n_dims ? t->shape[t->n_dims - 1] : 1, rows = t->n_dims > 1 ? t->shape[t->n_dims - 2] : 1;
 
-    for (size_t i = 0; i < a->n_tensors; i++) {
-        const struct gem_tensor *t = &a->tensors[i];
-        uint64_t n = 1;
-        if (roles[i] != GEM_ROLE_TEXT) continue;
-        for (uint32_t d = 0; d < t->n_dims; d++) n *= t->shape[d];
-        for (uint64_t at = 0; at < n; at += BLAME_STEP) {
-            const size_t m = n - at < BLAME_STEP ? (size_t)(n - at) : BLAME_STEP;
-            gem_decode_row(t->type, t->data + gem_row_bytes(t->type, at), buffer, m);
-            for (size_t j = 0; j < m; j++)
+    if (t->layout) {
+        const enum gem_pack_kind kind = gem_pack_kind_of(t->type);
+        const uint64_t panel = row / rows * ((rows - 1) / GEM_PANEL + 1) + row % rows / GEM_PANEL;
+        gem_unpack_row(t->type, t->data + panel * gem_panel_bytes(kind, cols) + gem_panel_bytes(kind, at),
+                       (size_t)(row % rows % GEM_PANEL), n, out);
+    } else {
+        gem_decode_row(t->type, t->data + row * gem_row_bytes(t->type, cols) + gem_row_bytes(t->type, at), out, n);
+    }
+}
+
+static gem_status blame_tensor(const struct gem_archive *a, const struct gem_tensor *t, gem_error *err)
+{
+    const uint64_t cols = t->n_dims ? t->shape[t->n_dims - 1] : 1;
+    float buffer[BLAME_STEP];
+    uint64_t n_rows = 1;
+
+    for (uint32_t d = 0; d + 1 < t->n_dims; d++) n_rows *= t->shape[d];
+    for (uint64_t row = 0; row < n_rows; row++) {
+        for (uint64_t at = 0; at < cols; at += BLAME_STEP) {
+            const size_t n = cols - at < BLAME_STEP ? (size_t)(cols - at) : BLAME_STEP;
+            decode_part(t, row, at, n, buffer);
+            for (size_t j = 0; j < n; j++)
                 if (!isfinite(buffer[j]))
-                    return gem_fail(err, GEM_E_NONFINITE, t->offset + gem_row_bytes(t->type, at),
+                    return gem_fail(err, GEM_E_NONFINITE, t->offset,
                                     "%s: tensor '%s' holds NaN or infinity at element %llu", a->paths[t->file], t->name,
-                                    (unsigned long long)(at + j));
+                                    (unsigned long long)(row * cols + at + j));
         }
     }
+    return GEM_OK;
+}
+
+gem_status gem_weights_blame(const struct gem_archive *a, const enum gem_role *roles, gem_error *err)
+{
+    gem_status st = GEM_OK;
+
+    for (size_t i = 0; i < a->n_tensors && !st; i++)
+        if (roles[i] == GEM_ROLE_TEXT) st = blame_tensor(a, &a->tensors[i], err);
+    if (st) return st;
     return gem_fail(err, GEM_E_NONFINITE, 0, "%s: the computation overflowed, though all weights are finite",
                     a->paths[0]);
 }

@@ -53,6 +53,10 @@ static inline uint64_t gem_row_bytes(enum gem_type type, uint64_t n)
 /* The definition: n elements (a multiple of the block) at src, any alignment, to float32. The type must decode. */
 void gem_decode_row(enum gem_type type, const void *src, float *dst, size_t n);
 
+/* The other way, as the `gguf` package does it (ggml's reference quantisers): n floats, a multiple of the block, to
+ * F32, F16, BF16, Q4_0 or Q8_0. false when a value is not finite or too large for the type; dst is then unspecified. */
+bool gem_encode_row(enum gem_type type, const float *src, void *dst, size_t n);
+
 /* One block of a quantised type taken apart. In float32 and in this order, element i of group g = i / group is
  *   scale[g] * (code[i] - offset) - min[g]
  * Every scale and min is exact: a float16 times an integer of at most 8 bits. */
@@ -65,6 +69,8 @@ struct gem_block {
 
 /* `type` has decodes set and is none of F32, F16, BF16; src has any alignment. */
 void gem_block_load(enum gem_type type, const uint8_t *src, struct gem_block *b);
+/* The offset of all blocks of such a type. */
+int32_t gem_block_offset(enum gem_type type);
 
 static inline float gem_bf16_to_f32(uint16_t h)
 {

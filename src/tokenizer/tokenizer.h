@@ -18,6 +18,8 @@ gem_status gem_tokenizer_from_json(struct gem_tokenizer **out, const char *name,
 gem_status gem_tokenizer_from_gguf(struct gem_tokenizer **out, const struct gem_archive *a, gem_error *err);
 void gem_tokenizer_close(struct gem_tokenizer *t); /* accepts NULL */
 
+/* Memory that it holds; 0 for NULL. */
+uint64_t gem_tokenizer_bytes(const struct gem_tokenizer *t);
 uint32_t gem_tokenizer_vocab(const struct gem_tokenizer *t);
 /* NULL when id is out of range or unused; not zero-terminated. */
 const char *gem_tokenizer_piece(const struct gem_tokenizer *t, int32_t id, size_t *n);

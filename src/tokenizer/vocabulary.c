@@ -366,3 +366,16 @@ bool gem_tokenizer_is_control(const struct gem_tokenizer *t, int32_t id)
 {
     return id >= 0 && (uint32_t)id < t->n_vocab && t->kind[id] == GEM_PIECE_CONTROL;
 }
+
+uint64_t gem_tokenizer_bytes(const struct gem_tokenizer *t)
+{
+    uint64_t n_pages = 1;
+
+    if (!t) return 0;
+    for (size_t i = 0; i < sizeof t->page_of / sizeof *t->page_of; i++)
+        if (t->page_of[i] >= n_pages) n_pages = t->page_of[i] + UINT64_C(1);
+    return sizeof *t + t->begin[t->n_vocab] + 5 * (uint64_t)t->n_vocab + 4 * ((uint64_t)t->slot_mask + 1) +
+           1024 * n_pages + 4 * (uint64_t)t->n_whole + (UINT64_C(8) << t->pair_bits) +
+           (UINT64_C(1) << t->pair_bits >> 1) + (UINT64_C(1) << t->joint_bits >> 3) +
+           (t->merged ? 4 * (uint64_t)t->n_rules : 0) + (t->priority ? 4 * (uint64_t)t->n_rules : 0);
+}

@@ -80,7 +80,8 @@ static inline uint64_t walk_tensor(const struct gem_archive *a, const struct gem
         WALK_EXPECT(!__builtin_mul_overflow(n, t->shape[i], &n));
     }
     WALK_EXPECT(t->type == GEM_TYPE_OTHER || (info->name && n % info->block == 0));
-    WALK_EXPECT(t->type == GEM_TYPE_OTHER || n / info->block * info->bytes == t->n_bytes);
+    WALK_EXPECT(t->layout == 0 || (a->is_native && t->type != GEM_TYPE_OTHER && n > 0));
+    WALK_EXPECT(t->layout || t->type == GEM_TYPE_OTHER || n / info->block * info->bytes == t->n_bytes);
     WALK_EXPECT(t->data == a->maps[t->file].data + t->offset);
     return walk_range(a, t->file, t->data, t->n_bytes);
 }
@@ -92,6 +93,10 @@ static inline uint64_t archive_walk(const struct gem_archive *a)
 
     for (size_t i = 0; i < a->n_kv; i++) sum += walk_kv(a, &a->kv[i]) + walk_getters(a, &a->kv[i]);
     for (size_t i = 0; i < a->n_tensors; i++) sum += walk_tensor(a, &a->tensors[i]);
+    for (size_t i = 0; i < a->n_blobs; i++) {
+        WALK_EXPECT(gem_archive_blob(a, a->blobs[i].name) == &a->blobs[i]);
+        sum += walk_range(a, 0, a->blobs[i].data, a->blobs[i].n_bytes);
+    }
     WALK_EXPECT(gem_archive_check(a, &err) == GEM_OK);
     return sum;
 }

@@ -2,14 +2,15 @@
  *
  * The promise of gemmule.h, "same bits": logits of a sequence do not depend on the number of threads, the size of
  * prefill chunks, what a session had kept, or which other sessions were computed in the same step. test_same_bits
- * MODEL...     folders or GGUF files; each is tried in both precisions and on every tier of kernels */
+ * [--quick] MODEL...    folders or GGUF files; each is tried in both precisions and on every tier of kernels, most
+ * thoroughly on the best one; --quick: only on that one, for sanitizers */
 #include <gemmule.h>
 
 #include <stdint.h>
 
 #include "unit/check.h"
 
-enum { N_TOKENS = 150, N_OTHER = 37 };
+enum { N_TOKENS = 600, N_OTHER = 37 }; /* attention takes spans of 256: three of them */
 
 struct bench {
     gem_model *model;
@@ -17,7 +18,7 @@ struct bench {
     int32_t tokens[N_TOKENS], other[N_OTHER];
     float *expected; /* [N_TOKENS, vocab]: one thread, one chunk */
     const char *what;
-    bool quick; /* the plain definitions are slow: fewer combinations prove as much */
+    bool quick; /* fewer combinations: for what other tiers or builds try in full */
 };
 
 static bool keep_row(void *user, uint32_t position, const float *logits, size_t vocab)
@@ -41,7 +42,7 @@ static gem_engine *open_engine(const struct bench *b, uint32_t threads, uint32_t
 
 static gem_session *open_session(gem_engine *e)
 {
-    const gem_session_options o = {.context = 512, .local_slack = 64};
+    const gem_session_options o = {.context = 1024, .local_slack = 64};
     gem_session *s;
     gem_error err;
 
@@ -158,7 +159,7 @@ static void try_company(const struct bench *b)
     gem_engine_close(e);
 }
 
-static void try_model(const char *path, gem_precision precision, const char *cpu)
+static void try_model(const char *path, gem_precision precision, const char *cpu, bool quick)
 {
     const gem_model_options o = {.precision = precision, .cpu = cpu};
     struct bench b = {0};
@@ -169,7 +170,7 @@ static void try_model(const char *path, gem_precision precision, const char *cpu
     if (st == GEM_E_UNSUPPORTED && strstr(err.message, "does not have")) return; /* a tier of another machine */
     snprintf(what, sizeof what, "%s, %s, %s", path, precision ? "exact" : "fast", cpu);
     b.what = what;
-    b.quick = !strcmp(cpu, "c");
+    b.quick = quick;
     if (st) {
         printf("%s: %s\n", what, err.message);
         check_failures++;
@@ -198,14 +199,37 @@ static void try_model(const char *path, gem_precision precision, const char *cpu
     printf("%s %s\n", check_failures ? "FAILED" : "ok    ", what);
 }
 
+/* Of this machine; the string is static. */
+static const char *best_tier(const char *path)
+{
+    const gem_model_options o = {.metadata_only = true};
+    const char *best = NULL;
+    gem_model *m;
+    gem_error err;
+
+    if (gem_model_open(&m, path, &o, &err)) {
+        printf("%s\n", err.message);
+        check_failures++;
+        return NULL;
+    }
+    best = gem_model_get_info(m)->cpu;
+    gem_model_close(m);
+    return best;
+}
+
 int main(int argc, char **argv)
 {
-    static const char *const tiers[] = {"c", "avx2", "avx512"};
+    static const char *const tiers[] = {"c", "avx2", "avx512", "avx512bf16"};
+    const bool quick = argc > 1 && !strcmp(argv[1], "--quick");
 
-    for (int i = 1; i < argc; i++)
-        for (size_t t = 0; t < 3; t++) {
-            try_model(argv[i], GEM_PRECISION_EXACT, tiers[t]);
-            try_model(argv[i], GEM_PRECISION_FAST, tiers[t]);
+    for (int i = 1 + quick; i < argc; i++) {
+        const char *best = best_tier(argv[i]);
+        for (size_t t = 0; t < sizeof tiers / sizeof *tiers; t++) {
+            const bool is_best = best && !strcmp(best, tiers[t]);
+            if (quick && !is_best) continue;
+            try_model(argv[i], GEM_PRECISION_EXACT, tiers[t], quick || !is_best);
+            try_model(argv[i], GEM_PRECISION_FAST, tiers[t], quick || !is_best);
         }
+    }
     return check_failures ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -288,7 +288,7 @@ static void on_fault(int signal_number)
 static unsigned runnable(void)
 {
 #if defined(GEM_SIMDE)
-    return GEM_CPU_AVX2 | GEM_CPU_AVX512;
+    return GEM_CPU_AVX2 | GEM_CPU_AVX512 | GEM_CPU_BF16;
 #else
     return gem_cpu_flags();
 #endif
@@ -302,6 +302,7 @@ static void run_tier(const char *tier, unsigned cpu)
     state.tier = tier;
     gem_kernels_init(&k, cpu);
     check_float(&k);
+    check_attention(&k);
     check_packed(&k);
     if (!state.bench)
         printf("%-6s %s: %zu functions\n", state.n_failed == failures ? "ok" : "FAILED", tier, state.n_funcs - funcs);
@@ -310,7 +311,7 @@ static void run_tier(const char *tier, unsigned cpu)
 
 static int usage(void)
 {
-    printf("usage: test_kernels [--seed N] [--tier c|avx2|avx512] [--bench] [part of a function's name]\n");
+    printf("usage: test_kernels [--seed N] [--tier c|avx2|avx512|bf16] [--bench] [part of a function's name]\n");
     return EXIT_FAILURE;
 }
 
@@ -323,6 +324,7 @@ int main(int argc, char **argv)
         {"c", 0, 0},
         {"avx2", GEM_CPU_AVX2, GEM_CPU_AVX2},
         {"avx512", GEM_CPU_AVX512, GEM_CPU_AVX2 | GEM_CPU_AVX512},
+        {"bf16", GEM_CPU_BF16, GEM_CPU_AVX2 | GEM_CPU_AVX512 | GEM_CPU_BF16},
     };
     const char *only = NULL;
 

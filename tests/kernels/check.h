@@ -29,6 +29,7 @@ typedef void check_fn(void); /* any function, to compare pointers */
 
 /* One of these per file; called for each tier, from the definitions up. */
 void check_float(const struct gem_kernels *k);
+void check_attention(const struct gem_kernels *k);
 void check_packed(const struct gem_kernels *k);
 
 /* The table of definitions, tier "c". */

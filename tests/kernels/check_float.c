@@ -73,7 +73,7 @@ static char *random_rows(enum gem_type type, size_t n, size_t stride, size_t k, 
     return rows;
 }
 
-/* ---- products and scores ----------------------------------------------------------------------------------- */
+/* ---- products ---------------------------------------------------------------------------------------------- */
 
 struct product {
     enum gem_type type;
@@ -82,41 +82,19 @@ struct product {
     float *x;
 };
 
-/* Both kinds of product under one hat: scores are products of keys with queries. */
-struct product_fns {
-    gem_gemm_fn *gemm;
-    gem_score_fn *score;
-};
-
-static struct product_fns gemm_of(const struct gem_kernels *k, enum gem_type type)
+static gem_gemm_fn *gemm_of(const struct gem_kernels *k, enum gem_type type)
 {
-    gem_gemm_fn *fn = type == GEM_F32 ? k->gemm_f32 : type == GEM_F16 ? k->gemm_f16 : k->gemm_bf16;
-
-    return (struct product_fns){.gemm = fn};
-}
-
-static struct product_fns score_of(const struct gem_kernels *k, enum gem_type type)
-{
-    return (struct product_fns){.score = type == GEM_F32 ? k->score_f32 : k->score_bf16};
-}
-
-static void run_product(struct product_fns f, const struct product *p, const char *w, const float *x, float *y,
-                        size_t ldy, size_t n, size_t m)
-{
-    if (f.gemm)
-        f.gemm(w, p->ldw, x, p->ldx, y, ldy, n, m, p->k);
-    else
-        f.score(x, p->ldx, w, p->ldw, y, ldy, m, n, p->k);
+    return type == GEM_F32 ? k->gemm_f32 : type == GEM_F16 ? k->gemm_f16 : k->gemm_bf16;
 }
 
 /* y [m, n] at a stride, between guards: what lies between rows must stay. */
-static float *product_of(struct product_fns f, const struct product *p)
+static float *product_of(gem_gemm_fn *f, const struct product *p)
 {
     const size_t n = (p->m - 1) * p->ldy + p->n;
     float *y = check_buf(n * sizeof *y);
 
     for (size_t i = 0; i < n; i++) y[i] = 12345.0f;
-    run_product(f, p, p->w, p->x, y, p->ldy, p->n, p->m);
+    f(p->w, p->ldw, p->x, p->ldx, y, p->ldy, p->n, p->m, p->k);
     for (size_t i = 0; i < n; i++)
         if (i % p->ldy >= p->n && y[i] != 12345.0f) check_true(false, "left alone between rows of y");
     return y;
@@ -140,8 +118,8 @@ static void check_product_values(const struct product *p, const float *got, cons
 }
 
 /* Any part of the result, computed alone from rows at another alignment. */
-static void check_product_bits(struct product_fns f, const struct product *p, const float *y, size_t i, size_t n,
-                               size_t j, size_t m)
+static void check_product_bits(gem_gemm_fn *f, const struct product *p, const float *y, size_t i, size_t n, size_t j,
+                               size_t m)
 {
     const size_t size = size_of(p->type), w_bytes = ((n - 1) * p->ldw + p->k) * size, n_x = (m - 1) * p->ldx + p->k;
     char *w = check_buf_aligned(w_bytes, 64);
@@ -149,11 +127,11 @@ static void check_product_bits(struct product_fns f, const struct product *p, co
 
     memcpy(w, p->w + i * p->ldw * size, w_bytes);
     memcpy(x, p->x + j * p->ldx, n_x * sizeof *x);
-    run_product(f, p, w, x, part, n, n, m);
+    f(w, p->ldw, x, p->ldx, part, n, n, m, p->k);
     for (size_t c = 0; c < m; c++) check_bits(part + c * n, y + (j + c) * p->ldy + i, n, sizeof *part);
 }
 
-static void check_product(struct product_fns f, struct product_fns definition, struct product p, enum check_sign sign)
+static void check_product(gem_gemm_fn *f, gem_gemm_fn *definition, struct product p, enum check_sign sign)
 {
     const size_t i = check_rnd_below(p.n), j = check_rnd_below(p.m);
 
@@ -172,7 +150,7 @@ static void check_product(struct product_fns f, struct product_fns definition, s
 }
 
 /* All sizes of k with a few shapes each, then shapes around the tiles, then one with more columns than a block. */
-static void check_products(struct product_fns f, struct product_fns definition, enum gem_type type)
+static void check_products(gem_gemm_fn *f, gem_gemm_fn *definition, enum gem_type type)
 {
     for (size_t s = 0; s < COUNT(sizes); s++) {
         const size_t k = sizes[s];
@@ -193,92 +171,69 @@ static void check_gemm(const struct gem_kernels *k)
 
     for (size_t t = 0; t < COUNT(types); t++) {
         snprintf(name, sizeof name, "gemm_%s", type_name(types[t]));
-        if (check_func(name, (check_fn *)gemm_of(k, types[t]).gemm))
+        if (check_func(name, (check_fn *)gemm_of(k, types[t])))
             check_products(gemm_of(k, types[t]), gemm_of(check_definition(), types[t]), types[t]);
-        snprintf(name, sizeof name, "score_%s", type_name(types[t]));
-        if (types[t] != GEM_F16 && check_func(name, (check_fn *)score_of(k, types[t]).score))
-            check_products(score_of(k, types[t]), score_of(check_definition(), types[t]), types[t]);
     }
 }
 
-/* ---- values ------------------------------------------------------------------------------------------------ */
+/* ---- products of bfloat16 with bfloat16 ---------------------------------------------------------------------- */
 
-struct mix {
-    enum gem_type type;
-    size_t n_q, n_keys, d, ldp, ldv, ldo;
-    const float *p;
-    const char *v;
+struct pairs {
+    size_t n, m, k, ldw, ldx, ldy;
 };
 
-static gem_value_fn *value_of(const struct gem_kernels *k, enum gem_type type)
+static void check_pairs_case(const struct gem_kernels *k, const struct pairs *p, enum check_sign sign)
 {
-    return type == GEM_F32 ? k->value_f32 : k->value_bf16;
-}
+    const uint16_t *w = (const uint16_t *)(const void *)random_rows(GEM_BF16, p->n, p->ldw, p->k, sign);
+    const uint16_t *x = (const uint16_t *)(const void *)random_rows(GEM_BF16, p->m, p->ldx, p->k, sign);
+    const size_t n_y = (p->m - 1) * p->ldy + p->n, i = check_rnd_below(p->n), j = check_rnd_below(p->m);
+    float *y = check_buf(n_y * sizeof *y), *part = check_buf((p->m - j) * (p->n - i) * sizeof *part);
 
-static void check_value_values(const struct mix *x, const float *before, const float *got)
-{
-    for (size_t h = 0; h < x->n_q; h++) {
-        for (size_t i = 0; i < x->ldo && h * x->ldo + i < (x->n_q - 1) * x->ldo + x->d; i++) {
-            const size_t at = h * x->ldo + i;
-            double sum = (double)before[at], magnitude = fabs(sum);
-            for (size_t j = 0; i < x->d && j < x->n_keys; j++) {
-                const double term = (double)x->p[h * x->ldp + j] * element(x->type, x->v, j * x->ldv + i);
-                sum += term;
-                magnitude += fabs(term);
-            }
-            /* Each addition and each product rounds once; between rows nothing changes. */
-            check_near(at, (double)got[at], sum,
-                       i < x->d ? (double)(x->n_keys + 2) * (double)(FLT_EPSILON / 2) * magnitude : 0.0);
+    check_case("n=%zu m=%zu k=%zu ldw=%zu ldx=%zu ldy=%zu sign=%d", p->n, p->m, p->k, p->ldw, p->ldx, p->ldy, sign);
+    for (size_t at = 0; at < n_y; at++) y[at] = 12345.0f;
+    k->gemm_bf16_bf16(w, p->ldw, x, p->ldx, y, p->ldy, p->n, p->m, p->k);
+    for (size_t at = 0; at < n_y; at++) {
+        const size_t row = at % p->ldy, column = at / p->ldy;
+        double sum = 0.0, magnitude = 0.0;
+
+        for (size_t l = 0; row < p->n && l < p->k; l++) {
+            const double term = element(GEM_BF16, w, row * p->ldw + l) * element(GEM_BF16, x, column * p->ldx + l);
+            sum += term;
+            magnitude += fabs(term);
         }
+        if (row < p->n)
+            check_near(at, (double)y[at], sum, (8 + (double)p->k / 8) * (double)FLT_EPSILON * magnitude + 1e-36);
+        else
+            check_true(y[at] == 12345.0f, "left alone between rows of y");
     }
-}
-
-/* The same in two runs of keys, then for a single head and some of its elements. */
-static void check_value_bits(gem_value_fn *f, const struct mix *x, const float *before, const float *got)
-{
-    const size_t n = (x->n_q - 1) * x->ldo + x->d, size = size_of(x->type);
-    const size_t cut = check_rnd_below(x->n_keys + 1), h = check_rnd_below(x->n_q), i = check_rnd_below(x->d);
-    float *o = copy_f32(before, n), *one = copy_f32(before + h * x->ldo + i, x->d - i);
-
-    f(x->p, x->ldp, x->v, x->ldv, o, x->ldo, x->n_q, cut, x->d);
-    f(x->p + cut, x->ldp, x->v + cut * x->ldv * size, x->ldv, o, x->ldo, x->n_q, x->n_keys - cut, x->d);
-    check_bits(o, got, n, sizeof *o);
-    f(x->p + h * x->ldp, x->ldp, x->v + i * size, x->ldv, one, x->ldo, 1, x->n_keys, x->d - i);
-    check_bits(one, got + h * x->ldo + i, x->d - i, sizeof *one);
-}
-
-static void check_value_case(const struct gem_kernels *k, struct mix x, enum check_sign sign)
-{
-    const size_t n = (x.n_q - 1) * x.ldo + x.d;
-    float *before = random_f32(n, sign), *o = copy_f32(before, n), *want = copy_f32(before, n);
-
-    check_case("n_q=%zu n_keys=%zu d=%zu ldv=%zu sign=%d", x.n_q, x.n_keys, x.d, x.ldv, sign);
-    x.p = (const float *)(const void *)random_rows(GEM_F32, x.n_q, x.ldp, x.n_keys, sign);
-    x.v = random_rows(x.type, x.n_keys, x.ldv, x.d, sign);
-    value_of(k, x.type)(x.p, x.ldp, x.v, x.ldv, o, x.ldo, x.n_q, x.n_keys, x.d);
-    value_of(check_definition(), x.type)(x.p, x.ldp, x.v, x.ldv, want, x.ldo, x.n_q, x.n_keys, x.d);
-    check_value_values(&x, before, o);
-    check_value_values(&x, before, want);
-    check_value_bits(value_of(k, x.type), &x, before, o);
+    k->gemm_bf16_bf16(w + i * p->ldw, p->ldw, x + j * p->ldx, p->ldx, part, p->n - i, p->n - i, p->m - j, p->k);
+    for (size_t c = 0; c < p->m - j; c++)
+        check_bits(part + c * (p->n - i), y + (j + c) * p->ldy + i, p->n - i, sizeof *part);
     check_release();
 }
 
-static void check_value(const struct gem_kernels *k)
+static void check_pairs(const struct gem_kernels *k)
 {
-    static const enum gem_type types[] = {GEM_F32, GEM_BF16};
-    static const size_t dims[] = {1, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 127, 128, 129, 200, 256, 512};
-
-    for (size_t t = 0; t < COUNT(types); t++) {
-        if (!check_func(t ? "value_bf16" : "value_f32", (check_fn *)value_of(k, types[t]))) continue;
-        for (size_t i = 0; i < COUNT(dims); i++) {
-            const size_t d = dims[i];
-            for (size_t q = 1; q <= 9; q++)
-                check_value_case(k, (struct mix){types[t], q, 1 + 3 * q, d, 4 * q, d + 4, d + 3, NULL, NULL},
-                                 q % 2 ? CHECK_MIXED : CHECK_ONE_SIGN);
-        }
-        /* more keys than one run of values in the cache */
-        check_value_case(k, (struct mix){types[t], 5, 300, 512, 300, 512, 512, NULL, NULL}, CHECK_MIXED);
+    if (!check_func("gemm_bf16_bf16", (check_fn *)k->gemm_bf16_bf16)) return;
+    for (size_t s = 0; s < COUNT(sizes); s++) {
+        check_pairs_case(k, &(struct pairs){9, 5, sizes[s], sizes[s], sizes[s], 9}, CHECK_MIXED);
+        check_pairs_case(k, &(struct pairs){3, 8, sizes[s], sizes[s] + 1, sizes[s] + 5, 4}, CHECK_ONE_SIGN);
     }
+    for (size_t n = 1; n <= 9; n++)
+        for (size_t m = 1; m <= 9; m++) check_pairs_case(k, &(struct pairs){n, m, 75, 80, 75, n + 1}, CHECK_MIXED);
+}
+
+static void bench_pairs(const struct gem_kernels *k, size_t n, size_t m, size_t d)
+{
+    const uint16_t *w = (const uint16_t *)(const void *)random_rows(GEM_BF16, n, d, d, CHECK_MIXED);
+    const uint16_t *x = (const uint16_t *)(const void *)random_rows(GEM_BF16, m, d, d, CHECK_MIXED);
+    float *y = check_buf(n * m * sizeof *y);
+    char name[64];
+
+    snprintf(name, sizeof name, "gemm_bf16_bf16 %zux%zux%zu", n, m, d);
+    CHECK_BENCH(name, (check_fn *)k->gemm_bf16_bf16, n * d * 2, 2 * n * m * d)
+    k->gemm_bf16_bf16(w, d, x, d, y, n, n, m, d);
+    check_release();
 }
 
 /* ---- norm -------------------------------------------------------------------------------------------------- */
@@ -376,6 +331,27 @@ static void check_gelu_block(const struct gem_kernels *k, float *x, size_t n)
     check_bits(cut, y, n, sizeof *y);
 }
 
+/* Gates sweep over everything; then x is its own gate. */
+static void check_sigmoid_block(const struct gem_kernels *k, float *gate, size_t n)
+{
+    for (int self = 0; self < 2; self++) {
+        const float *from = self ? gate : random_f32(n, CHECK_MIXED);
+        float *y = copy_f32(from, n), *want = copy_f32(from, n), *cut = copy_f32(from, n);
+
+        k->sigmoid_mul(y, self ? y : gate, n);
+        check_definition()->sigmoid_mul(want, self ? want : gate, n);
+        for (size_t i = 0; i < n; i++) {
+            const double x = (double)from[i], formula = x / (1 + exp(-(double)gate[i]));
+            const double least = 0x1p-149 + (isfinite(x) ? fabs(x) * 0x1p-127 : 0);
+            check_near(i, (double)want[i], formula, 1e-7 * fabs(formula) + 0x1p-149);
+            check_near(i, (double)y[i], (double)want[i], 1e-6 * fabs(formula) + least);
+        }
+        for (size_t i = 0, run; i < n; i += run)
+            k->sigmoid_mul(cut + i, self ? cut + i : gate + i, run = random_run(n - i));
+        check_bits(cut, y, n, sizeof *y);
+    }
+}
+
 /* In a block whose cap is `cap`. */
 static void check_softcap_of(const struct gem_kernels *k, const float *x, size_t n, float cap)
 {
@@ -461,6 +437,7 @@ static void check_elements(const struct gem_kernels *k)
         void (*block)(const struct gem_kernels *k, float *x, size_t n);
     } all[] = {
         {"gelu_mul", (check_fn *)k->gelu_mul, check_gelu_block},
+        {"sigmoid_mul", (check_fn *)k->sigmoid_mul, check_sigmoid_block},
         {"softcap", (check_fn *)k->softcap, check_softcap_block},
         {"to_bf16", (check_fn *)k->to_bf16, check_to_bf16_block},
         {"add", (check_fn *)k->add, check_add_block},
@@ -583,31 +560,15 @@ static void check_rope(const struct gem_kernels *k)
 
 /* ---- timing ------------------------------------------------------------------------------------------------ */
 
-static void bench_product(struct product_fns f, const char *what, enum gem_type type, size_t n, size_t m, size_t k)
+static void bench_product(gem_gemm_fn *f, enum gem_type type, size_t n, size_t m, size_t k)
 {
-    struct product p = {type, n, m, k, k, k, n, NULL, NULL};
+    const char *w = random_rows(type, n, k, k, CHECK_MIXED);
+    const float *x = random_f32(m * k, CHECK_MIXED);
     float *y = check_buf(n * m * sizeof *y);
     char name[64];
 
-    snprintf(name, sizeof name, "%s_%s %zux%zu x%zu", what, type_name(type), n, k, m);
-    p.w = random_rows(type, n, k, k, CHECK_MIXED);
-    p.x = random_f32(m * k, CHECK_MIXED);
-    CHECK_BENCH(name, f.gemm ? (check_fn *)f.gemm : (check_fn *)f.score, n * k * size_of(type), 2 * n * m * k)
-    run_product(f, &p, p.w, p.x, y, n, n, m);
-    check_release();
-}
-
-static void bench_value(const struct gem_kernels *k, enum gem_type type, size_t n_q, size_t n_keys, size_t d)
-{
-    const char *v = random_rows(type, n_keys, d, d, CHECK_MIXED);
-    const float *p = random_f32(n_q * n_keys, CHECK_MIXED);
-    float *o = random_f32(n_q * d, CHECK_MIXED);
-    char name[64];
-
-    snprintf(name, sizeof name, "value_%s %zux%zu x%zu", type_name(type), n_keys, d, n_q);
-    for (size_t i = 0; i < n_q * d; i++) o[i] = 0.0f;
-    CHECK_BENCH(name, (check_fn *)value_of(k, type), n_keys * d * size_of(type), 2 * n_q * n_keys * d)
-    value_of(k, type)(p, n_keys, v, d, o, d, n_q, n_keys, d);
+    snprintf(name, sizeof name, "gemm_%s %zux%zu x%zu", type_name(type), n, k, m);
+    CHECK_BENCH(name, (check_fn *)f, n * k * size_of(type), 2 * n * m * k) f(w, k, x, k, y, n, n, m, k);
     check_release();
 }
 
@@ -625,6 +586,11 @@ static void bench_elements(const struct gem_kernels *k)
         memcpy(y, w, N * sizeof *y);
         k->gelu_mul(y, x, N);
     }
+    CHECK_BENCH("sigmoid_mul 6144", (check_fn *)k->sigmoid_mul, N * 8, 0)
+    {
+        memcpy(y, w, N * sizeof *y);
+        k->sigmoid_mul(y, x, N);
+    }
     CHECK_BENCH("softmax 512", (check_fn *)k->softmax, 512 * 4, 0) k->softmax(w, 512, &max);
     CHECK_BENCH("softcap 6144", (check_fn *)k->softcap, N * 4, 0) k->softcap(x, N, 30.0f);
     for (size_t i = 0; i < 128; i++) y[i] = 0.6f, w[i] = 0.8f;
@@ -640,15 +606,12 @@ static void bench(const struct gem_kernels *k)
     static const enum gem_type types[] = {GEM_F32, GEM_F16, GEM_BF16};
 
     for (size_t t = 0; t < COUNT(types); t++) {
-        bench_product(gemm_of(k, types[t]), "gemm", types[t], 256, 1, 1536);
-        bench_product(gemm_of(k, types[t]), "gemm", types[t], 256, 4, 1536);
-        bench_product(gemm_of(k, types[t]), "gemm", types[t], 256, 128, 1536);
-        bench_product(gemm_of(k, types[t]), "gemm", types[t], 32768, 1, 1536); /* from memory: 100 MB as bfloat16 */
-        if (types[t] == GEM_F16) continue;
-        bench_product(score_of(k, types[t]), "score", types[t], 512, 8, 256);
-        bench_value(k, types[t], 8, 512, 256);
-        bench_value(k, types[t], 1, 512, 256);
+        bench_product(gemm_of(k, types[t]), types[t], 256, 1, 1536);
+        bench_product(gemm_of(k, types[t]), types[t], 256, 4, 1536);
+        bench_product(gemm_of(k, types[t]), types[t], 256, 128, 1536);
+        bench_product(gemm_of(k, types[t]), types[t], 32768, 1, 1536); /* from memory: 100 MB as bfloat16 */
     }
+    bench_pairs(k, 256, 128, 1536);
     bench_elements(k);
 }
 
@@ -659,7 +622,7 @@ void check_float(const struct gem_kernels *k)
         return;
     }
     check_gemm(k);
-    check_value(k);
+    check_pairs(k);
     check_rms_norm(k);
     check_elements(k);
     check_softmax(k);

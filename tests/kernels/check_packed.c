@@ -86,7 +86,7 @@ static void check_unpacked(size_t f, size_t n_rows, size_t k)
     size_t row_bytes;
     const uint8_t *rows = random_rows(f, n_rows, k, &row_bytes);
     uint8_t *panel = check_buf_aligned(gem_panel_bytes(kind, k), 64);
-    float *want = check_buf(k * sizeof *want);
+    float *want = check_buf(k * sizeof *want), *back = check_buf(k * sizeof *back);
 
     check_case("%s k=%zu rows=%zu", gem_type_info(type)->name, k, n_rows);
     memset(panel, 0xee, gem_panel_bytes(kind, k)); /* what packing leaves out would show */
@@ -101,6 +101,8 @@ static void check_unpacked(size_t f, size_t n_rows, size_t k)
             const double w = (double)want[i], got = e.scale * e.code - e.min;
             check_near(row * k + i, got, w, FLT_EPSILON / 2 * (fabs(e.scale * e.code) + fabs(w)));
         }
+        gem_unpack_row(type, panel, row, k, back);
+        check_true(row >= n_rows || !memcmp(back, want, k * sizeof *want), "rows come back bit by bit");
     }
     check_release();
 }
@@ -153,8 +155,10 @@ static float *random_activations(size_t k, enum check_sign sign, bool specials)
 }
 
 /* One block by the letter of kernels.h. */
-static void check_block(size_t b, const float *x, const int8_t *q, float scale, const int32_t *sum)
+static void check_block(size_t b, const float *x, const struct gem_act_block *got)
 {
+    const int8_t *q = got->q;
+    const float scale = got->scale;
     float max = 0.0f;
     int sums[2] = {0, 0};
     bool finite = true;
@@ -164,7 +168,8 @@ static void check_block(size_t b, const float *x, const int8_t *q, float scale, 
         max = fmaxf(max, fabsf(x[i]));
         sums[i / 16] += q[i];
     }
-    check_true(sum[0] == sums[0] && sum[1] == sums[1], "the sums of q");
+    check_true(got->sum[0] == sums[0] && got->sum[1] == sums[1], "the sums of q");
+    check_true(got->offset == -8 * (sums[0] + sums[1]), "the offset of a block");
     if (!finite) {
         check_true(isnan(scale) && !sums[0] && !sums[1], "NaN for a block that is not finite");
         return;
@@ -183,12 +188,11 @@ static void check_quantized(const struct gem_kernels *k, size_t n, enum check_si
 {
     const float *x = random_activations(n, sign, specials);
     char *act = check_buf_aligned(gem_act_bytes(n), 64), *want = check_buf_aligned(gem_act_bytes(n), 64);
-    const size_t used = n + n / 32 * 4 + n / 16 * 4;
+    const size_t used = n / 32 * sizeof(struct gem_act_block);
 
     check_case("k=%zu sign=%d specials=%d", n, sign, specials);
     k->quantize(act, x, n);
-    for (size_t b = 0; b < n / 32; b++)
-        check_block(b, x + 32 * b, (const int8_t *)act + 32 * b, gem_act_scale(act, n)[b], gem_act_sum(act, n) + 2 * b);
+    for (size_t b = 0; b < n / 32; b++) check_block(b, x + 32 * b, (const struct gem_act_block *)(const void *)act + b);
     check_definition()->quantize(want, x, n);
     check_bits(act, want, used, 1);
     check_release();
@@ -249,17 +253,17 @@ static void fill_acts(char *act, size_t m, size_t k, enum fill fill)
 static double product(enum gem_pack_kind kind, const uint8_t *panel, size_t row, const char *act, size_t k, double *sum)
 {
     const size_t group = (size_t)group_of(kind);
-    const int8_t *q = (const int8_t *)act;
+    const struct gem_act_block *x = (const struct gem_act_block *)(const void *)act;
     double y = 0.0;
 
     *sum = 0.0;
     for (size_t at = 0; at < k; at += group) {
-        const double xs = (double)gem_act_scale(act, k)[at / 32];
+        const double xs = (double)x[at / 32].scale;
         const struct element g = panel_element(kind, panel, row, at);
         double dot = 0.0, sum_q = 0.0;
         for (size_t i = at; i < at + group; i++) {
-            dot += (double)panel_element(kind, panel, row, i).code * (double)q[i];
-            sum_q += (double)q[i];
+            dot += (double)panel_element(kind, panel, row, i).code * (double)x[i / 32].q[i % 32];
+            sum_q += (double)x[i / 32].q[i % 32];
         }
         y += xs * (g.scale * dot - g.min * sum_q);
         *sum += implied_of(kind) ? fabs(xs * g.scale * (dot - implied_of(kind) * sum_q))
@@ -358,7 +362,8 @@ static void check_whole(const struct gem_kernels *kernels, size_t f, size_t k)
         gem_decode_row(formats[f].type, rows + i * row_bytes, w, k);
         for (size_t at = 0; at < k; at++) {
             want += (double)w[at] * (double)x[at];
-            bound += fabs((double)w[at]) * (0.5 + 1e-4) * (double)gem_act_scale(act, k)[at / 32];
+            bound += fabs((double)w[at]) * (0.5 + 1e-4) *
+                     (double)((const struct gem_act_block *)(const void *)act)[at / 32].scale;
         }
         product(kind, panel, i, act, k, &sum);
         check_near(i, (double)y[i], want, bound + (8 + (double)k / 16) * FLT_EPSILON * sum);

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define __mmask16 simde__mmask16 /* whichever this is, native or not */
+#define __mmask32 simde__mmask32
 
 /* result NAME(argument type a) whose n lanes are `to` i = EXPRESSION of the array a. */
 /* NOLINTBEGIN(bugprone-macro-parentheses): types and an expression over a and i, which want none */
@@ -100,6 +101,14 @@ static inline __m256i gem_simde_maskz_loadu_epi16(simde__mmask16 mask, const voi
     return r;
 }
 
+static inline __m512i gem_simde_maskz_loadu_epi16_512(uint32_t mask, const void *p)
+{
+    __m512i r = _mm512_setzero_si512();
+
+    gem_simde_masked_copy(&r, p, mask, sizeof(uint16_t), 32);
+    return r;
+}
+
 static inline void gem_simde_mask_storeu_ps(void *p, simde__mmask16 mask, __m512 v)
 {
     gem_simde_masked_copy(p, &v, mask, sizeof(float), 16);
@@ -122,6 +131,8 @@ static inline __m256 gem_simde_maskload_ps(const float *p, __m256i mask)
 #define _mm512_mask_loadu_ps gem_simde_mask_loadu_ps
 #undef _mm256_maskz_loadu_epi16
 #define _mm256_maskz_loadu_epi16 gem_simde_maskz_loadu_epi16
+#undef _mm512_maskz_loadu_epi16
+#define _mm512_maskz_loadu_epi16 gem_simde_maskz_loadu_epi16_512
 #undef _mm512_mask_storeu_ps
 #define _mm512_mask_storeu_ps gem_simde_mask_storeu_ps
 #undef _mm256_mask_storeu_epi16

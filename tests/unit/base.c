@@ -3,11 +3,15 @@
 #include "unit/check.h"
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "base/output.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -394,6 +398,133 @@ static void test_json_from_a_file(void)
     remove_file(bad);
 }
 
+static void test_hash_equals_xxh64(void) /* values of the reference library's Python package, of (167 i + 13) & 255 */
+{
+    static const struct {
+        size_t n;
+        uint64_t hash;
+    } cases[] = {
+        {0, 0xef46db3751d8e999},   {1, 0x2078e1ad38ad738b},    {3, 0x634d95fc01a189cd},  {4, 0xeed340908a1ac6c6},
+        {7, 0x0da493621d6dc898},   {8, 0x76f916c7bb523126},    {14, 0x6977612789023e44}, {31, 0x65c5feb01da7464d},
+        {32, 0x7665c921c9bf2ec7},  {33, 0xb5a9d9ef259ae821},   {63, 0xb0289cd9324034f0}, {64, 0xfff2525c99bf2005},
+        {100, 0x74e502db362efd4c}, {1000, 0x626443c8029d0542},
+    };
+    uint8_t data[1000];
+
+    for (size_t i = 0; i < sizeof data; i++) data[i] = (uint8_t)(i * 167 + 13);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        CHECK(gem_hash_of(data, cases[i].n) == cases[i].hash);
+        for (size_t cut = 0; cut <= cases[i].n; cut += 1 + cut / 7) { /* pieces make no difference */
+            struct gem_hash h;
+            gem_hash_begin(&h);
+            gem_hash_add(&h, data, cut);
+            gem_hash_add(&h, data + cut, (cases[i].n - cut) / 2);
+            gem_hash_add(&h, data + cut + (cases[i].n - cut) / 2, cases[i].n - cut - (cases[i].n - cut) / 2);
+            CHECK(gem_hash_end(&h) == cases[i].hash);
+        }
+    }
+}
+
+static void test_map_read_needs_no_mapping(void)
+{
+    char *path = file_of("0123456789", 10), text[11] = "";
+    struct gem_map map, borrowed = {.data = (const uint8_t *)"abcdef", .n_bytes = 6};
+    gem_error err = {0};
+
+    CHECK_EQ(gem_map_open(&map, path, &err), GEM_OK);
+    gem_map_will_read(&map, 2, 5);
+    CHECK_EQ(gem_map_read(&map, path, 2, text, 5, &err), GEM_OK);
+    CHECK_STR(text, "23456");
+    CHECK_EQ(gem_map_read(&map, path, 10, text, 0, &err), GEM_OK);
+    CHECK_EQ(truncate(path, 4), 0);
+    CHECK_EQ(gem_map_read(&map, path, 2, text, 5, &err), GEM_E_IO); /* where a mapping would raise SIGBUS */
+    CHECK(strstr(err.message, path) && strstr(err.message, "shrank") && err.offset == 4);
+    CHECK_EQ(gem_map_read(&borrowed, "", 1, text, 3, &err), GEM_OK);
+    CHECK(!memcmp(text, "bcd", 3));
+    gem_map_close(&map);
+    remove_file(path);
+}
+
+/* ---- output -------------------------------------------------------------------------------------------- */
+
+static size_t count_entries(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    size_t n = 0;
+
+    while (dir && readdir(dir)) n++;
+    if (dir) closedir(dir);
+    return n - 2; /* . and .. */
+}
+
+static bool holds(const char *path, const char *text)
+{
+    struct gem_map map;
+    const bool yes = gem_map_open(&map, path, NULL) == GEM_OK && map.n_bytes == strlen(text) &&
+                     !memcmp(map.data, text, strlen(text));
+
+    gem_map_close(&map);
+    return yes;
+}
+
+static void test_output_appears_whole_or_not_at_all(void)
+{
+    char folder[] = "/tmp/gemmule-output-XXXXXX", path[64], other[64];
+    struct gem_output o;
+    gem_error err = {0};
+
+    CHECK(mkdtemp(folder) != NULL);
+    snprintf(path, sizeof path, "%s/file", folder);
+    snprintf(other, sizeof other, "%s/link", folder);
+    CHECK_EQ(gem_output_open(&o, path, 6, &err), GEM_OK);
+    CHECK_EQ(gem_output_write(&o, "def", 3, 3, &err), GEM_OK);
+    CHECK(!gem_path_exists(path));
+    gem_output_close(&o); /* given up */
+    CHECK_EQ(count_entries(folder), 0);
+
+    CHECK_EQ(gem_output_open(&o, path, 6, &err), GEM_OK);
+    CHECK_EQ(gem_output_write(&o, "def", 3, 3, &err), GEM_OK);
+    CHECK_EQ(gem_output_write(&o, "abc", 3, 0, &err), GEM_OK);
+    CHECK_EQ(gem_output_commit(&o, &err), GEM_OK);
+    CHECK(holds(path, "abcdef") && count_entries(folder) == 1);
+    gem_output_close(&o);
+
+    CHECK_EQ(symlink("file", other), 0); /* replaced is what a link leads to, not the link */
+    CHECK_EQ(gem_output_open(&o, other, 2, &err), GEM_OK);
+    CHECK_EQ(gem_output_write(&o, "xy", 2, 0, &err), GEM_OK);
+    CHECK(holds(path, "abcdef"));
+    CHECK_EQ(gem_output_commit(&o, &err), GEM_OK);
+    CHECK(holds(path, "xy") && holds(other, "xy") && count_entries(folder) == 2);
+
+    unlink(other);
+    unlink(path);
+    CHECK_EQ(rmdir(folder), 0);
+}
+
+static void test_output_says_what_is_wrong(void)
+{
+    const struct rlimit small = {4096, RLIM_INFINITY};
+    char folder[] = "/tmp/gemmule-output-XXXXXX", path[64];
+    struct rlimit before;
+    struct gem_output o;
+    gem_error err = {0};
+
+    CHECK(mkdtemp(folder) != NULL);
+    snprintf(path, sizeof path, "%s/file", folder);
+    CHECK_EQ(gem_output_open(&o, folder, 1, &err), GEM_E_IO);
+    CHECK(strstr(err.message, folder) && strstr(err.message, "folder"));
+    CHECK_EQ(gem_output_open(&o, "/nowhere/file", 1, &err), GEM_E_IO);
+    CHECK(strstr(err.message, "/nowhere/file") != NULL);
+    getrlimit(RLIMIT_FSIZE, &before);
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &small); /* as good as a full disk, and said at the beginning */
+    CHECK_EQ(gem_output_open(&o, path, 1 << 20, &err), GEM_E_IO);
+    CHECK(strstr(err.message, path) != NULL);
+    setrlimit(RLIMIT_FSIZE, &before);
+    CHECK_EQ(count_entries(folder), 0);
+    CHECK_EQ(rmdir(folder), 0);
+}
+
 int main(int argc, char **argv)
 {
     static const struct check_test tests[] = {
@@ -414,6 +545,10 @@ int main(int argc, char **argv)
         {"map_errors", test_map_names_the_file_it_cannot_open},
         {"map_shrinks", test_map_notices_a_file_that_shrinks},
         {"map_borrowed", test_borrowed_memory_is_not_unmapped},
+        {"map_read", test_map_read_needs_no_mapping},
+        {"hash", test_hash_equals_xxh64},
+        {"output", test_output_appears_whole_or_not_at_all},
+        {"output_errors", test_output_says_what_is_wrong},
         {"paths", test_paths},
         {"json", test_json_reads_what_is_there},
         {"json_errors", test_json_errors_name_file_and_byte},

@@ -3,7 +3,7 @@
 
 #include "check.h"
 
-enum { WINDOW = 4, CONTEXT = 64 };
+enum { WINDOW = 4, CONTEXT = 1000, CAP = 2 * GEM_SPAN };
 
 static struct gem_hparams shape(void)
 {
@@ -19,10 +19,28 @@ static void test_computed_size_is_the_size_taken(void) /* a session that takes m
     const struct gem_hparams h = shape();
     struct gem_cache c;
 
-    CHECK_EQ(gem_cache_open(&c, &h, GEM_F32, CONTEXT, 12, NULL), GEM_OK);
+    CHECK_EQ(gem_cache_open(&c, &h, GEM_F32, CONTEXT, CAP, NULL), GEM_OK);
     CHECK_EQ(c.arena.peak, c.arena.cap);
-    CHECK_EQ(c.arena.cap, gem_cache_bytes(&h, GEM_F32, CONTEXT, 12));
+    CHECK_EQ(c.arena.cap, gem_cache_bytes(&h, GEM_F32, CONTEXT, CAP));
     gem_cache_close(&c);
+}
+
+/* Dimension i of head 1's key at position p, by the letter of kernels.h. */
+static float *key(const struct gem_cache *c, uint32_t p, uint32_t i)
+{
+    const struct gem_cache_layer *l = &c->layers[0];
+    const uint32_t slot = p % l->cap;
+
+    return (float *)l->k + ((size_t)l->cap + slot / 16 * 16) * l->head_dim + (size_t)i * 16 + slot % 16;
+}
+
+static void put(struct gem_cache *c, uint32_t p)
+{
+    const float k[] = {(float)p, -(float)p}, v[] = {(float)p + 0.5f, 1}, g[] = {(float)p, 2, 3, 4};
+
+    gem_cache_put(c, &c->layers[0], 1, p, k, v);
+    gem_cache_put(c, &c->layers[1], 0, p, g, g);
+    gem_cache_commit(c, 1);
 }
 
 static void test_ring_forgets_only_the_oldest(void) /* off by one shows only a window later */
@@ -30,47 +48,65 @@ static void test_ring_forgets_only_the_oldest(void) /* off by one shows only a w
     const struct gem_hparams h = shape();
     struct gem_cache c;
 
-    CHECK_EQ(gem_cache_open(&c, &h, GEM_F32, CONTEXT, 12, NULL), GEM_OK);
-    for (uint32_t p = 0; p < 30; p++) {
-        ((float *)c.layers[0].k)[gem_cache_at(&c.layers[0], 1, p)] = (float)p;
-        ((float *)c.layers[1].k)[gem_cache_at(&c.layers[1], 0, p)] = (float)p;
-        gem_cache_commit(&c, 1);
+    CHECK_EQ(gem_cache_open(&c, &h, GEM_F32, CONTEXT, CAP, NULL), GEM_OK);
+    for (uint32_t p = 0; p < 900; p++) put(&c, p);
+    for (uint32_t p = 900 - CAP; p < 900; p++) {
+        CHECK_EQ(*key(&c, p, 0), p);
+        CHECK_EQ(*key(&c, p, 1), -(float)p);
+        CHECK_EQ(((float *)c.layers[0].v)[(CAP + (size_t)p % CAP) * 2], (float)p + 0.5f);
     }
-    for (uint32_t p = 18; p < 30; p++) CHECK_EQ(((float *)c.layers[0].k)[gem_cache_at(&c.layers[0], 1, p)], p);
-    for (uint32_t p = 0; p < 30; p++) CHECK_EQ(((float *)c.layers[1].k)[gem_cache_at(&c.layers[1], 0, p)], p);
-    CHECK_EQ(c.low, 18);
+    for (uint32_t p = 0; p < 900; p++) CHECK_EQ(((float *)c.layers[1].v)[(size_t)p * 4], p);
+    CHECK_EQ(c.low, 900 - CAP);
     gem_cache_close(&c);
 }
 
-/* Row n looks at n - 3 .. n; positions below 18 are gone: 21 can stay, 20 cannot. */
+static void test_bfloat16_lies_in_pairs(void)
+{
+    const uint16_t k[2][2] = {{1, 2}, {3, 4}}, v[2][2] = {{5, 6}, {7, 8}};
+    const struct gem_hparams h = shape();
+    struct gem_cache c;
+    const uint16_t *at;
+
+    CHECK_EQ(gem_cache_open(&c, &h, GEM_BF16, CONTEXT, CAP, NULL), GEM_OK);
+    for (uint32_t p = 0; p < 2; p++) gem_cache_put(&c, &c.layers[0], 1, 20 + p, k[p], v[p]);
+    at = (const uint16_t *)c.layers[0].k + ((size_t)CAP + 16) * 2 + 4 * 2; /* head 1, panel 1, key 4 */
+    for (uint16_t i = 0; i < 4; i++) CHECK_EQ(at[i], i + 1);
+    at = (const uint16_t *)c.layers[0].v + ((size_t)CAP + 20) * 2;
+    for (int i = 0; i < 4; i++) CHECK_EQ(at[i], v[i % 2][i / 2]);
+    gem_cache_clear(&c);
+    for (int i = 0; i < 4; i++) CHECK_EQ(at[i], 0);
+    gem_cache_close(&c);
+}
+
+/* Row n looks at n - 3 .. n; positions below CAP are gone: CAP + 3 can stay, CAP + 2 cannot. */
 static void test_taking_back_needs_the_window(void)
 {
     const struct gem_hparams h = shape();
     struct gem_cache c;
 
-    CHECK_EQ(gem_cache_open(&c, &h, GEM_BF16, CONTEXT, 12, NULL), GEM_OK);
-    gem_cache_commit(&c, 12);
-    gem_cache_commit(&c, 12);
+    CHECK_EQ(gem_cache_open(&c, &h, GEM_BF16, CONTEXT, CAP, NULL), GEM_OK);
+    gem_cache_commit(&c, CAP);
+    gem_cache_commit(&c, CAP - 6);
     gem_cache_commit(&c, 6);
-    CHECK_EQ(gem_cache_keepable(&c, 30), 30);
-    CHECK_EQ(gem_cache_keepable(&c, 21), 21);
-    CHECK_EQ(gem_cache_keepable(&c, 20), 0);
-    gem_cache_cut(&c, 22);
+    CHECK_EQ(gem_cache_keepable(&c, 2 * CAP), 2 * CAP);
+    CHECK_EQ(gem_cache_keepable(&c, CAP + 3), CAP + 3);
+    CHECK_EQ(gem_cache_keepable(&c, CAP + 2), 0);
+    gem_cache_cut(&c, CAP + 4);
     gem_cache_commit(&c, 2); /* writing on does not bring lost positions back */
-    CHECK_EQ(gem_cache_keepable(&c, 20), 0);
-    CHECK_EQ(gem_cache_keepable(&c, 21), 21);
+    CHECK_EQ(gem_cache_keepable(&c, CAP + 2), 0);
+    CHECK_EQ(gem_cache_keepable(&c, CAP + 3), CAP + 3);
     gem_cache_cut(&c, 0);
     CHECK_EQ(c.low, 0);
     gem_cache_close(&c);
 }
 
-static void test_short_contexts_never_wrap(void)
+static void test_rings_hold_whole_spans(void)
 {
     const struct gem_hparams h = shape();
 
-    CHECK_EQ(gem_cache_local_cap(&h, 10, 1024, 256), 10);
-    CHECK_EQ(gem_cache_local_cap(&h, 100000, 1024, 256), WINDOW + 1024);
-    CHECK_EQ(gem_cache_local_cap(&h, 100000, 1, 256), WINDOW + 256);
+    CHECK_EQ(gem_cache_local_cap(&h, 10, 1024, 256), GEM_SPAN);
+    CHECK_EQ(gem_cache_local_cap(&h, 100000, 1024, 256), 1024 + GEM_SPAN);
+    CHECK_EQ(gem_cache_local_cap(&h, 100000, 1, 256), 2 * GEM_SPAN);
 }
 
 int main(int argc, char **argv)
@@ -79,7 +115,8 @@ int main(int argc, char **argv)
         {"computed_size_is_the_size_taken", test_computed_size_is_the_size_taken},
         {"ring_forgets_only_the_oldest", test_ring_forgets_only_the_oldest},
         {"taking_back_needs_the_window", test_taking_back_needs_the_window},
-        {"short_contexts_never_wrap", test_short_contexts_never_wrap},
+        {"bfloat16_lies_in_pairs", test_bfloat16_lies_in_pairs},
+        {"rings_hold_whole_spans", test_rings_hold_whole_spans},
     };
 
     return check_main(tests, sizeof tests / sizeof *tests, argc, argv);

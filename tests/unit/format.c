@@ -68,6 +68,82 @@ static void test_decode_equals_gguf(void)
     free(file);
 }
 
+static void test_encode_equals_gguf(void)
+{
+    size_t n, at = 0, n_types = 0;
+    uint8_t *file = read_file("golden/formats/encode.bin", &n);
+
+    for (; at + 12 <= n; n_types++) {
+        uint32_t head[3]; /* type, elements, bytes */
+        float *x;
+        uint8_t *got;
+        memcpy(head, file + at, sizeof head);
+        at += sizeof head;
+        if (head[1] > (n - at) / 4 || head[2] > n - at - 4 * (size_t)head[1]) break;
+        x = malloc(4 * (size_t)head[1]);
+        got = malloc(head[2] + 1);
+        memcpy(x, file + at, 4 * (size_t)head[1]);
+        at += 4 * (size_t)head[1];
+        CHECK(gem_encode_row((enum gem_type)head[0], x, got + 1, head[1])); /* of any alignment */
+        for (size_t i = 0, wrong = 0; i < head[2] && !wrong; i++) {
+            wrong = got[1 + i] != file[at + i];
+            if (wrong)
+                printf("%s: byte %zu is %u, not %u\n", gem_type_info(head[0])->name, i, got[1 + i], file[at + i]);
+            CHECK(!wrong);
+        }
+        at += head[2];
+        free(x);
+        free(got);
+    }
+    CHECK_EQ(at, n);
+    CHECK_EQ(n_types, 5);
+    free(file);
+}
+
+static void test_encode_refuses_what_a_type_lacks(void)
+{
+    static const enum gem_type types[] = {GEM_F32, GEM_F16, GEM_BF16, GEM_Q4_0, GEM_Q8_0};
+    static const struct {
+        float value;
+        bool fits[5];
+    } cases[] = {
+        {1.0f, {true, true, true, true, true}},
+        {NAN, {false, false, false, false, false}},
+        {-INFINITY, {false, false, false, false, false}},
+        {70000.0f, {true, false, true, true, true}},   /* float16 ends at 65504 */
+        {600000.0f, {true, false, true, false, true}}, /* an eighth of it is too large */
+        {9e6f, {true, false, true, false, false}},     /* a 127th */
+        {3.4e38f, {true, false, false, false, false}}, /* rounds to infinity */
+    };
+    uint8_t out[32 * 4];
+
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++)
+        for (size_t t = 0; t < 5; t++)
+            for (size_t place = 0; place < 32; place += 31) {
+                float x[32] = {0};
+                x[place] = cases[c].value;
+                if (gem_encode_row(types[t], x, out, 32) != cases[c].fits[t]) {
+                    printf("%g as %s\n", (double)cases[c].value, gem_type_info(types[t])->name);
+                    check_failures++;
+                }
+            }
+}
+
+static void test_encode_of_next_to_nothing_is_zero(void) /* where 1 / scale is infinite */
+{
+    static const enum gem_type types[] = {GEM_Q4_0, GEM_Q8_0};
+
+    for (size_t t = 0; t < 2; t++)
+        for (int e = -44; e < -37; e++) {
+            const float tiny = (float)pow(10, e);
+            uint8_t block[34];
+            float x[32] = {[3] = tiny, [4] = -tiny, [30] = tiny / 3}, y[32];
+            CHECK(gem_encode_row(types[t], x, block, 32));
+            gem_decode_row(types[t], block, y, 32);
+            for (int i = 0; i < 32; i++) CHECK(y[i] == 0);
+        }
+}
+
 static void test_rounding_equals_numpy_and_torch(void)
 {
     size_t n;
@@ -128,6 +204,9 @@ int main(int argc, char **argv)
 {
     static const struct check_test tests[] = {
         {"decode_equals_gguf", test_decode_equals_gguf},
+        {"encode_equals_gguf", test_encode_equals_gguf},
+        {"encode_tiny", test_encode_of_next_to_nothing_is_zero},
+        {"encode_refuses", test_encode_refuses_what_a_type_lacks},
         {"rounding_equals_numpy_and_torch", test_rounding_equals_numpy_and_torch},
         {"every_float16", test_every_float16},
         {"types_have_names_and_sizes", test_types_have_names_and_sizes},

@@ -9,6 +9,8 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/threads.h"
+#include "audio/audio.h"
+#include "media/sound.h"
 
 #include <dirent.h>
 #include <unistd.h>
@@ -301,6 +303,37 @@ static gem_status generate(const void *context, gem_error *err)
     return st;
 }
 
+static gem_status converse(const void *context, gem_error *err)
+{
+    static const char messages[] = "[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"x\"},{\"type\":"
+                                   "\"image\"}]},{\"role\":\"assistant\","
+                                   "\"content\":\"a<channel|>b\",\"tool_calls\":[{\"function\":{\"name\":\"f\","
+                                   "\"arguments\":\"{\\\"a\\\":1.5}\"}}]},"
+                                   "{\"role\":\"tool\",\"content\":{\"b\":[1,null]}}]";
+    static const char tools[] =
+        "[{\"function\":{\"name\":\"f\",\"parameters\":{\"type\":\"object\",\"properties\":{\"a\":"
+        "{\"type\":\"array\",\"items\":{\"type\":\"number\"}}}}}}]";
+    static const char output[] =
+        "<|channel>thought\nHm\n<channel|>Look.<|tool_call>call:f{a:[1,2],b:\"c\\n\"}<tool_call|>"
+        "<|tool_call>oops<tool_call|>";
+    const struct model_case *c = context;
+    gem_chat_prompt *prompt;
+    gem_chat_parser *parser = NULL;
+    const char *json;
+    size_t n;
+    gem_status st =
+        gem_chat_render(&prompt, c->model, messages, sizeof messages - 1, tools, sizeof tools - 1, NULL, err);
+
+    CHECK((st == GEM_OK) == (prompt != NULL));
+    if (!st) st = gem_chat_parser_open(&parser, c->model, prompt, NULL, NULL, err);
+    if (!st) st = gem_chat_parser_push_text(parser, output, sizeof output - 1, err);
+    if (!st) st = gem_chat_parser_finish(parser, err);
+    if (!st) st = gem_chat_parser_message(parser, 1, &json, &n, err);
+    gem_chat_parser_close(parser);
+    gem_chat_prompt_close(prompt);
+    return st;
+}
+
 struct constraint_case {
     const gem_model *model;
     const char *schema, *tools;
@@ -355,7 +388,7 @@ static void check_constraints(gem_model *model)
 /* Everything that a program does with a model; each step on the ones before it, opened in peace. */
 static void check_model(const char *what, const char *path, gem_precision precision)
 {
-    struct model_case c = {.path = path, .options = {.precision = precision, .n_threads = 2}};
+    struct model_case c = {.path = path, .options = {.precision = precision, .n_threads = 2, .ram = UINT64_C(1) << 30}};
     gem_error err = {0};
 
     printf("       %s\n", what);
@@ -372,10 +405,59 @@ static void check_model(const char *what, const char *path, gem_precision precis
         check_operation("gem_session_open", session_open, &c, 1000);
         check_operation("gem_generate", generate, &c, 1000);
         check_operation("gem_tokenize", tokenize, &c, 1000);
+        if (gem_model_get_chat(c.model)->format >= GEM_CHAT_GEMMA4_SMALL)
+            check_operation("gem_chat_render and a parser", converse, &c, 1000);
         if (gem_model_token_id(c.model, "<|tool_call>", 12) >= 0) check_constraints(c.model);
     }
     gem_engine_close(c.engine);
     gem_model_close(c.model);
+}
+
+struct pack_case {
+    const char *source, *type;
+    char path[64];
+};
+
+static gem_status pack(const void *context, gem_error *err)
+{
+    const struct pack_case *c = context;
+    const gem_pack_options options = {.type = c->type, .n_threads = 2};
+    const gem_status st = gem_pack(c->source, c->path, &options, err);
+
+    CHECK_EQ(unlink(c->path) == 0, st == GEM_OK); /* whole or not at all */
+    return st;
+}
+
+static void test_pack(void)
+{
+    static const struct pack_case cases[] = {
+        {.source = "golden/models/e2b/model", .type = "q4_0"},
+        {.source = "golden/models/mixed-26b/mixed.gguf"},
+    };
+    char folder[] = "/tmp/gemmule-oom-XXXXXX";
+
+    CHECK(mkdtemp(folder) != NULL);
+    for (size_t i = 0; i < 2; i++) {
+        struct pack_case c = cases[i];
+        snprintf(c.path, sizeof c.path, "%s/x.gem", folder);
+        check_operation("gem_pack", pack, &c, 1000);
+    }
+    CHECK_EQ(rmdir(folder), 0); /* no temporary file is left either */
+}
+
+static void test_packed_models(void)
+{
+    char folder[] = "/tmp/gemmule-oom-XXXXXX", path[64];
+    gem_error err = {0};
+
+    CHECK(mkdtemp(folder) != NULL);
+    snprintf(path, sizeof path, "%s/x.gem", folder);
+    CHECK_EQ(gem_pack("golden/models/e2b/model", path, NULL, &err), GEM_OK);
+    check_model("native, fast", path, GEM_PRECISION_FAST);
+    CHECK_EQ(gem_pack("golden/models/mixed-26b/mixed.gguf", path, NULL, &err), GEM_OK);
+    check_model("native, exact", path, GEM_PRECISION_EXACT);
+    unlink(path);
+    CHECK_EQ(rmdir(folder), 0);
 }
 
 static void test_models(void) /* tests run in tests/ */
@@ -386,11 +468,58 @@ static void test_models(void) /* tests run in tests/ */
     check_model("Gemma 3, fast", "golden/models/quantised-gemma3/Q4_K_M.gguf", GEM_PRECISION_FAST);
 }
 
+/* ---- sound ------------------------------------------------------------------------------------------- */
+
+static gem_status sound_open(const void *context, gem_error *err)
+{
+    const char *path = context;
+    struct gem_sound sound = {0};
+    struct gem_map map = {0};
+    gem_status st = gem_map_open(&map, path, err);
+
+    if (!st) st = gem_sound_from_wav(&sound, path, map.data, map.n_bytes, err);
+    gem_sound_close(&sound);
+    gem_map_close(&map);
+    return st;
+}
+
+static gem_status audio_encode(const void *context, gem_error *err)
+{
+    struct gem_archive archive = {0};
+    struct gem_audio_encoder encoder = {0};
+    struct gem_audio_weights weights = {0};
+    struct gem_pool *pool = NULL;
+    struct gem_kernels kern;
+    float pcm[1000] = {1}, soft[80];
+    gem_status st;
+
+    gem_kernels_init(&kern, gem_cpu_flags());
+    if ((st = gem_gguf_open(&archive, context, err))) return st;
+    if ((st = gem_pool_open(&pool, 2, err))) goto out;
+    if ((st = gem_audio_bind(&weights, &archive, 80, err))) goto out;
+    if ((st = gem_audio_pack(&weights, &kern, pool, err))) goto out;
+    if ((st = gem_audio_open(&encoder, &weights, &kern, pool, 8, err))) goto out;
+    st = gem_audio_encode(&encoder, pcm, 161, soft, err);
+out:
+    gem_audio_close(&encoder);
+    gem_audio_weights_close(&weights);
+    gem_pool_close(pool);
+    gem_archive_close(&archive);
+    return st;
+}
+
+static void test_sound(void)
+{
+    check_operation("gem_sound_from_wav", sound_open, "golden/audio/sound/stereo.wav", 100);
+    check_operation("gem_audio_encode", audio_encode, "golden/audio/tower-q8/model.gguf", 1000);
+}
+
 int main(int argc, char **argv)
 {
     static const struct check_test tests[] = {
-        {"counting", test_counting}, {"leak", test_a_leak_is_seen}, {"json", test_json},
-        {"pool", test_pool},         {"arena", test_arena},         {"models", test_models},
+        {"counting", test_counting}, {"leak", test_a_leak_is_seen},  {"json", test_json},
+        {"pool", test_pool},         {"arena", test_arena},          {"models", test_models},
+        {"pack", test_pack},         {"packed", test_packed_models}, {"sound", test_sound},
     };
 
     return check_main(tests, sizeof tests / sizeof *tests, argc, argv);

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-gem_test(tokenizer SOURCES unit/tokenizer.c unit/allocations.c PARTS base tensor files tokenizer)
+gem_test(tokenizer SOURCES unit/tokenizer.c unit/allocations.c PARTS base tensor kernels files tokenizer)
 foreach(function malloc calloc realloc aligned_alloc free mmap munmap pthread_create pthread_join)
     target_link_options(test_tokenizer PRIVATE -Wl,--wrap=${function})
 endforeach()
 
 function(gem_tokenizer_program name)
-    add_executable(${name} ${ARGN} $<TARGET_OBJECTS:gem_base> $<TARGET_OBJECTS:gem_tensor>
+    add_executable(${name} ${ARGN} $<TARGET_OBJECTS:gem_base> $<TARGET_OBJECTS:gem_tensor> $<TARGET_OBJECTS:gem_kernels>
         $<TARGET_OBJECTS:gem_files> $<TARGET_OBJECTS:gem_tokenizer> $<TARGET_OBJECTS:yyjson>)
     target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src
         ${PROJECT_SOURCE_DIR}/tests)

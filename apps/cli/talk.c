@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "talk.h"
+#include "answer.h"
+#include "json_out.h"
+#include "output.h"
+#include "terminal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const thoughts[] = {"show", "length", "hide", NULL};
+
+const struct gem_cli_option gem_cli_talk_options[4] = {
+    {.name = "system",
+     .letter = 's',
+     .kind = GEM_CLI_STRING,
+     .offset = offsetof(struct gem_cli_talk_args, system),
+     .value = "TEXT",
+     .help = "what the model is told before the conversation"},
+    {.name = "tools",
+     .kind = GEM_CLI_FILE,
+     .offset = offsetof(struct gem_cli_talk_args, tools),
+     .value = "FILE",
+     .help = "tools that the model may call: a JSON array of declarations in OpenAI's form"},
+    {.name = "think",
+     .kind = GEM_CLI_STRING,
+     .offset = offsetof(struct gem_cli_talk_args, think),
+     .value = "HOW",
+     .fallback = "off",
+     .help = "off, on, or N: the model thinks first, N tokens at most"},
+    {.name = "thoughts",
+     .kind = GEM_CLI_CHOICE,
+     .offset = offsetof(struct gem_cli_talk_args, thoughts),
+     .value = "HOW",
+     .choices = thoughts,
+     .fallback_shown = "show in a chat on a terminal, else hide",
+     .help = "thoughts go to standard error, or only their length, or nowhere"},
+};
+
+/* ---- the parts of a conversation -------------------------------------------------------------------------------- */
+
+bool gem_cli_talk_think(struct gem_cli_talk *talk, const char *text)
+{
+    uint64_t n = 0;
+    const bool number = gem_cli_parse_u64(text, &n) && n > 0 && n <= UINT32_MAX;
+
+    if (!number && strcmp(text, "on") && strcmp(text, "off")) return false;
+    talk->thinking = strcmp(text, "off") != 0;
+    talk->thought_tokens = number ? (size_t)n : 0;
+    return true;
+}
+
+static void drop_tools(struct gem_cli_talk *talk)
+{
+    yyjson_doc_free(talk->tools_doc);
+    talk->tools_doc = NULL;
+    gem_cli_text_free(&talk->tools);
+}
+
+int gem_cli_talk_set_tools(struct gem_cli_talk *talk, const char *path)
+{
+    struct gem_cli_text text = {0};
+    yyjson_read_err why = {0};
+    yyjson_doc *doc = NULL;
+    int code = 0;
+
+    if (path && (code = gem_cli_read(&text, path))) goto done;
+    if (path && text.n == 0) why.msg = "the file is empty";
+    if (path && !why.msg) doc = yyjson_read_opts(text.data, text.n, YYJSON_READ_NUMBER_AS_RAW, NULL, &why);
+    if (path && (!doc || !yyjson_is_arr(yyjson_doc_get_root(doc)))) {
+        gem_cli_error("%s: not a JSON array of tools%s%s", path, why.msg ? ": " : "", why.msg ? why.msg : "");
+        code = GEM_CLI_EXIT_FILE;
+        goto done;
+    }
+    drop_tools(talk);
+    talk->tools = text;
+    talk->tools_doc = doc;
+    text = (struct gem_cli_text){0};
+    doc = NULL;
+done:
+    yyjson_doc_free(doc);
+    gem_cli_text_free(&text);
+    return code;
+}
+
+/* A message of role and text, not yet among the messages. NULL after saying what is wrong. */
+static yyjson_mut_val *make_message(struct gem_cli_talk *talk, const char *role, const char *text, size_t n,
+                                    const char *name, int *code)
+{
+    yyjson_mut_val *message = yyjson_mut_obj(talk->doc);
+    const size_t bad = gem_cli_utf8_error(text, n);
+
+    if (bad < n) {
+        gem_cli_error("%s: not UTF-8 at byte %zu", name, bad);
+        *code = GEM_CLI_EXIT_FAILED;
+        return NULL;
+    }
+    if (message && yyjson_mut_obj_add_str(talk->doc, message, "role", role) &&
+        yyjson_mut_obj_add_strncpy(talk->doc, message, "content", text, n))
+        return message;
+    *code = gem_cli_out_of_memory();
+    return NULL;
+}
+
+static bool has_role(yyjson_mut_val *message, const char *role)
+{
+    return yyjson_mut_equals_str(yyjson_mut_obj_get(message, "role"), role);
+}
+
+int gem_cli_talk_set_system(struct gem_cli_talk *talk, const char *text, size_t n, const char *name)
+{
+    int code = 0;
+    yyjson_mut_val *first = yyjson_mut_arr_get_first(talk->messages);
+    yyjson_mut_val *message = n > 0 ? make_message(talk, "system", text, n, name, &code) : NULL;
+
+    if (code) return code;
+    if (first && has_role(first, "system")) yyjson_mut_arr_remove_first(talk->messages);
+    if (message && !yyjson_mut_arr_prepend(talk->messages, message)) return gem_cli_out_of_memory();
+    return 0;
+}
+
+int gem_cli_talk_say(struct gem_cli_talk *talk, const char *text, size_t n, const char *name)
+{
+    int code = 0;
+    yyjson_mut_val *message = make_message(talk, "user", text, n, name, &code);
+
+    if (code) return code;
+    return yyjson_mut_arr_append(talk->messages, message) ? 0 : gem_cli_out_of_memory();
+}
+
+int gem_cli_talk_result(struct gem_cli_talk *talk, yyjson_mut_val *call, const char *text, size_t n)
+{
+    yyjson_mut_val *message = yyjson_mut_obj(talk->doc), *id = yyjson_mut_obj_get(call, "id");
+    const bool ok =
+        message && yyjson_mut_obj_add_str(talk->doc, message, "role", "tool") &&
+        yyjson_mut_obj_add_val(talk->doc, message, "tool_call_id", yyjson_mut_val_mut_copy(talk->doc, id)) &&
+        yyjson_mut_obj_add_val(talk->doc, message, "content", gem_cli_json_text(talk->doc, text, n)) &&
+        yyjson_mut_arr_append(talk->messages, message);
+
+    return ok ? 0 : gem_cli_out_of_memory();
+}
+
+/* ---- answers ---------------------------------------------------------------------------------------------------- */
+
+static int refuse_media(const gem_chat_prompt *prompt)
+{
+    const gem_chat_media *media;
+
+    if (gem_chat_prompt_media(prompt, &media) == 0) return 0;
+    gem_cli_error("message %zu has %s %s, which this version can not use", media->message,
+                  media->type[0] == 'v' ? "a" : "an", media->type);
+    return GEM_CLI_EXIT_FILE;
+}
+
+int gem_cli_talk_render(struct gem_cli_talk *talk)
+{
+    const gem_chat_options options = {
+        .thinking = talk->thinking, .seen = talk->sequence.ids, .n_seen = talk->sequence.n};
+    size_t n = 0;
+    char *messages = yyjson_mut_val_write(talk->messages, YYJSON_WRITE_NOFLAG, &n);
+    const int32_t *tokens;
+    gem_status status;
+    gem_error err;
+    int code;
+
+    if (!messages) return gem_cli_out_of_memory();
+    gem_chat_prompt_close(talk->prompt);
+    status = gem_chat_render(&talk->prompt, talk->engine->model, messages, n, talk->tools.data, talk->tools.n, &options,
+                             &err);
+    free(messages);
+    if (status) return gem_cli_fail(&err);
+    if ((code = refuse_media(talk->prompt))) return code;
+    n = gem_chat_prompt_tokens(talk->prompt, &tokens);
+    talk->sequence.n = 0;
+    return gem_cli_tokens_append(&talk->sequence, tokens, n);
+}
+
+/* Adds what the parser has read to the messages, in JSON mode also as the last line. */
+static int keep_answer(struct gem_cli_talk *talk, gem_chat_parser *parser, yyjson_mut_val **calls)
+{
+    yyjson_mut_val *message = NULL;
+    yyjson_doc *doc;
+    const char *json;
+    size_t n;
+    gem_error err;
+
+    if (gem_chat_parser_message(parser, talk->n_calls + 1, &json, &n, &err)) return gem_cli_fail(&err);
+    if (talk->view.json) {
+        const int code = gem_cli_view_json_end(&talk->stats, json, n);
+        if (code) return code;
+    }
+    doc = yyjson_read(json, n, YYJSON_READ_NUMBER_AS_RAW);
+    if (doc) message = yyjson_val_mut_copy(talk->doc, yyjson_doc_get_root(doc));
+    yyjson_doc_free(doc);
+    if (!message || !yyjson_mut_arr_append(talk->messages, message)) return gem_cli_out_of_memory();
+    *calls = yyjson_mut_obj_get(message, "tool_calls");
+    talk->n_calls += yyjson_mut_arr_size(*calls);
+    return 0;
+}
+
+int gem_cli_talk_answer(struct gem_cli_talk *talk, yyjson_mut_val **calls)
+{
+    struct gem_cli_answer answer = {
+        .engine = talk->engine,
+        .sampling = talk->sampling,
+        .max_tokens = talk->max_tokens,
+        .thought_tokens = talk->thought_tokens,
+        .constraint = talk->constraint,
+        .view = &talk->view,
+        .sequence = &talk->sequence,
+    };
+    gem_error err;
+    int code = talk->prompt ? 0 : gem_cli_talk_render(talk);
+
+    *calls = NULL;
+    if (code) goto done;
+    if (gem_chat_parser_open(&answer.parser, talk->engine->model, talk->prompt, gem_cli_view_event, &talk->view,
+                             &err)) {
+        code = gem_cli_fail(&err);
+        goto done;
+    }
+    if (!(code = gem_cli_answer_run(&answer))) {
+        talk->stats = answer.stats;
+        if (answer.stats.finish == GEM_FINISH_CANCELLED && answer.stats.n_generated == 0 && !talk->view.json)
+            goto close;
+        talk->sampling->seed++; /* or every answer would be drawn with the same numbers */
+        code = keep_answer(talk, answer.parser, calls);
+    }
+close:
+    gem_chat_parser_close(answer.parser);
+done:
+    gem_chat_prompt_close(talk->prompt);
+    talk->prompt = NULL;
+    return code;
+}
+
+bool gem_cli_talk_undo(struct gem_cli_talk *talk, bool keep)
+{
+    size_t n = yyjson_mut_arr_size(talk->messages), last = n, at, max;
+    yyjson_mut_val *message;
+
+    yyjson_mut_arr_foreach(talk->messages, at, max, message)
+    {
+        if (has_role(message, "user")) last = at;
+    }
+    if (last == n) return false;
+    for (last += keep; n > last; n--) yyjson_mut_arr_remove_last(talk->messages);
+    return true;
+}
+
+/* ---- files ------------------------------------------------------------------------------------------------------ */
+
+int gem_cli_talk_save(const struct gem_cli_talk *talk, const char *path)
+{
+    struct gem_cli_output output = {0};
+    yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+    yyjson_mut_val *root = yyjson_mut_obj(doc);
+    char *json = NULL;
+    size_t n = 0;
+    int code;
+
+    yyjson_mut_doc_set_root(doc, root);
+    if (root && yyjson_mut_obj_add_val(doc, root, "messages", yyjson_mut_val_mut_copy(doc, talk->messages)) &&
+        (!talk->tools_doc ||
+         yyjson_mut_obj_add_val(doc, root, "tools", yyjson_val_mut_copy(doc, yyjson_doc_get_root(talk->tools_doc)))))
+        json = yyjson_mut_write(doc, YYJSON_WRITE_PRETTY_TWO_SPACES, &n);
+    yyjson_mut_doc_free(doc);
+    if (!json) return gem_cli_out_of_memory();
+    json[n] = '\n'; /* in place of the zero */
+    if (!(code = gem_cli_output_open(&output, path)) && !(code = gem_cli_output_write(&output, json, n + 1, 0)))
+        code = gem_cli_output_commit(&output);
+    gem_cli_output_close(&output);
+    free(json);
+    return code;
+}
+
+static size_t count_calls(yyjson_mut_val *messages)
+{
+    size_t n = 0, at, max;
+    yyjson_mut_val *message;
+
+    yyjson_mut_arr_foreach(messages, at, max, message)
+    {
+        n += yyjson_mut_arr_size(yyjson_mut_obj_get(message, "tool_calls"));
+    }
+    return n;
+}
+
+/* The messages are rendered once, so that what is wrong with them shows now. */
+int gem_cli_talk_load(struct gem_cli_talk *talk, const char *path)
+{
+    yyjson_mut_val *before = talk->messages;
+    struct gem_cli_text text = {0};
+    yyjson_read_err why = {0};
+    yyjson_doc *doc = NULL;
+    yyjson_val *messages;
+    int code = gem_cli_read(&text, path);
+
+    if (code) return code;
+    if (text.n > 0) doc = yyjson_read_opts(text.data, text.n, YYJSON_READ_NUMBER_AS_RAW, NULL, &why);
+    messages = yyjson_doc_get_root(doc);
+    if (yyjson_is_obj(messages)) messages = yyjson_obj_get(messages, "messages");
+    if (!yyjson_is_arr(messages)) {
+        gem_cli_error("%s: no JSON with messages%s%s", path, why.msg ? ": " : "", why.msg ? why.msg : "");
+        code = GEM_CLI_EXIT_FILE;
+    } else if (!(talk->messages = yyjson_val_mut_copy(talk->doc, messages))) {
+        code = gem_cli_out_of_memory();
+    } else {
+        code = gem_cli_talk_render(talk);
+    }
+    gem_chat_prompt_close(talk->prompt);
+    talk->prompt = NULL;
+    talk->sequence.n = 0;
+    if (code) talk->messages = before;
+    talk->n_calls = count_calls(talk->messages);
+    yyjson_doc_free(doc);
+    gem_cli_text_free(&text);
+    return code;
+}
+
+/* ---- opening and closing ---------------------------------------------------------------------------------------- */
+
+/* Control tokens that a model may name, but never has a reason to. Those that were asked for keep their bias. */
+static int suppress(struct gem_cli_talk *talk, gem_sampling *sampling)
+{
+    static const char *const names[] = {"<pad>",     "<bos>",          "<unk>",     "<mask>",           "<|tool>",
+                                        "<tool|>",   "<|turn>",        "<|think|>", "<tool_response|>", "<|image>",
+                                        "<image|>",  "<|image|>",      "<|audio>",  "<audio|>",         "<|audio|>",
+                                        "<|video|>", "<start_of_turn>"};
+    const size_t before = sampling->n_bias;
+    size_t n = before;
+
+    if (!(talk->bias = calloc(before + GEM_CLI_COUNT(names), sizeof *talk->bias))) return gem_cli_out_of_memory();
+    if (before) memcpy(talk->bias, sampling->bias, before * sizeof *talk->bias);
+    for (size_t i = 0; i < GEM_CLI_COUNT(names); i++) {
+        const int32_t id = gem_model_token_id(talk->engine->model, names[i], strlen(names[i]));
+        bool given = id < 0;
+
+        for (size_t k = 0; k < before; k++) given |= talk->bias[k].token == id;
+        if (!given) talk->bias[n++] = (gem_logit_bias){.token = id, .bias = -INFINITY};
+    }
+    sampling->bias = talk->bias;
+    sampling->n_bias = n;
+    return 0;
+}
+
+int gem_cli_talk_open(struct gem_cli_talk *talk, struct gem_cli_engine *engine, gem_sampling *sampling,
+                      const char *command, const struct gem_cli_talk_args *args, bool interactive)
+{
+    const gem_chat_info *chat = gem_model_get_chat(engine->model);
+    int code;
+
+    talk->engine = engine;
+    talk->sampling = sampling;
+    talk->view.thoughts = gem_cli_thoughts_of(args->thoughts, interactive);
+    talk->doc = yyjson_mut_doc_new(NULL);
+    talk->messages = yyjson_mut_arr(talk->doc);
+    if (!talk->messages) return gem_cli_out_of_memory();
+    if (!gem_cli_talk_think(talk, args->think))
+        return gem_cli_usage(command, "--think is off, on or a number of tokens, not '%s'", args->think);
+    if ((code = suppress(talk, sampling))) return code;
+    if (chat->note) gem_cli_note("%s", chat->note);
+    if (args->tools && (code = gem_cli_talk_set_tools(talk, args->tools))) return code;
+    if (!args->system) return 0;
+    return gem_cli_talk_set_system(talk, args->system, strlen(args->system), "--system");
+}
+
+void gem_cli_talk_close(struct gem_cli_talk *talk)
+{
+    gem_chat_prompt_close(talk->prompt);
+    drop_tools(talk);
+    yyjson_mut_doc_free(talk->doc);
+    gem_cli_tokens_free(&talk->sequence);
+    free(talk->bias);
+    *talk = (struct gem_cli_talk){0};
+}
