@@ -209,8 +209,9 @@ static gem_status find_allowed(struct generation *g, gem_error *err)
     if (!g->matcher && may_stop) return GEM_OK;
     if (g->matcher) {
         if ((st = gem_matcher_find_mask(g->matcher, budget(g), err))) return st;
-        memcpy(g->allowed, g->matcher->bits, n_words * sizeof *g->allowed);
-        may_stop = gem_matcher_done(g->matcher) && (may_stop || g->matcher->n_allowed == 0);
+        for (size_t i = 0; i < n_words; i++)
+            g->allowed[i] = g->matcher->bits[i] & (g->sampling.allowed ? g->sampling.allowed[i] : UINT64_MAX);
+        may_stop = may_stop && gem_matcher_done(g->matcher);
     } else if (g->sampling.allowed) {
         memcpy(g->allowed, g->sampling.allowed, n_words * sizeof *g->allowed);
     } else {
@@ -227,6 +228,10 @@ static gem_status draw(struct generation *g, gem_error *err)
     gem_status st;
 
     if ((st = find_allowed(g, err))) return st;
+    if (g->matcher && g->matcher->n_allowed == 0 && gem_matcher_done(g->matcher)) { /* all that fits is the end */
+        end(g, GEM_FINISH_STOP);
+        return GEM_OK;
+    }
     if ((st = gem_sample(&g->sampling, g->logits, g->model->h.vocab, g->session->sequence, g->n_tokens,
                          g->stats.n_generated, &token, err)))
         return st;

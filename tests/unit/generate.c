@@ -196,6 +196,24 @@ static void test_forced_tokens_leave_the_same_bits(void)
     gem_constraint_close(c);
 }
 
+/* Where a complete text cannot go on within the budget it ends, though no stop token is wanted. */
+static void test_a_complete_text_ends_without_stop_tokens(void)
+{
+    static const char pattern[] = "ab( and so on and so forth)*";
+    gem_session *session = open_session(CONTEXT);
+    gem_constraint *c;
+    struct answer a;
+
+    CHECK_EQ(gem_constraint_open_regex(&c, model, pattern, strlen(pattern), NULL, NULL), GEM_OK);
+    for (size_t max = 2; max < 40; max++) {
+        const gem_generate_options o = {.max_tokens = max, .constraint = c, .ignore_stop = true, .on_text = on_text};
+        CHECK_EQ(generate(session, &o, &a, NULL), GEM_OK);
+        CHECK(a.stats.finish == GEM_FINISH_STOP && a.n <= max && a.n_text % 23 == 2);
+    }
+    gem_constraint_close(c);
+    gem_session_close(session);
+}
+
 /* By name, for the ids differ from vocabulary to vocabulary. */
 static int32_t token_id(const char *piece) { return gem_model_token_id(model, piece, strlen(piece)); }
 
@@ -421,6 +439,7 @@ int main(int argc, char **argv)
     static const struct check_test tests[] = {
         {"budgets", test_answers_satisfy_the_schema_in_any_budget},
         {"forced_bits", test_forced_tokens_leave_the_same_bits},
+        {"complete", test_a_complete_text_ends_without_stop_tokens},
         {"tools", test_tools_and_thoughts},
         {"thoughts", test_long_thoughts_are_closed},
         {"stop_strings", test_stop_strings},
