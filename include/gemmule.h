@@ -303,6 +303,80 @@ typedef struct gem_advance {
 GEM_API gem_status gem_engine_advance(gem_engine *engine, gem_advance *items, size_t n_items, gem_progress_fn *progress,
                                       void *progress_user, gem_error *err);
 
+/* ---- constraints ------------------------------------------------------------------------------------- */
+
+/* Says which texts an answer may be. Compiled once, used by any number of generations and threads; what it works out
+ * about the vocabulary is kept from one to the next. A constraint is never violated: at each place only tokens are
+ * allowed after which the answer can still be completed within the tokens that are left. What cannot be honoured is an
+ * error here, before anything is generated; messages name the part, in schemas the JSON pointer and the keyword. */
+typedef struct gem_constraint gem_constraint;
+
+typedef enum gem_thought {
+    GEM_THOUGHT_NONE = 0,     /* the answer begins at once */
+    GEM_THOUGHT_OPTIONAL = 1, /* the model may think first; the constraint begins behind the thought */
+    GEM_THOUGHT_OPEN = 2      /* the prompt has opened a thought */
+} gem_thought;
+
+typedef struct gem_constraint_options {
+    gem_thought thought;
+    bool compact; /* JSON without white space; else a space or a line with indentation where they are usual */
+    uint64_t reserved[4];
+} gem_constraint_options;
+
+/* JSON that satisfies a schema (draft 2020-12). docs/constraints.md has the keywords, and where the texts are fewer
+ * than the schema allows. Errors of all four: GEM_E_FORMAT malformed, with the offset where there is one;
+ * GEM_E_UNSUPPORTED cannot be guaranteed, no text at all, or a vocabulary without the tokens; GEM_E_LIMIT too large;
+ * GEM_E_ARGUMENT. */
+GEM_API gem_status gem_constraint_open_schema(gem_constraint **out, const gem_model *model, const char *schema,
+                                              size_t n_bytes, const gem_constraint_options *options, gem_error *err);
+/* Text that a regular expression (ECMA-262 without look-around, back references and word boundaries) matches whole. */
+GEM_API gem_status gem_constraint_open_regex(gem_constraint **out, const gem_model *model, const char *pattern,
+                                             size_t n_bytes, const gem_constraint_options *options, gem_error *err);
+/* Text of a grammar in GBNF (llama.cpp's notation); the first rule is "root". */
+GEM_API gem_status gem_constraint_open_grammar(gem_constraint **out, const gem_model *model, const char *grammar,
+                                               size_t n_bytes, const gem_constraint_options *options, gem_error *err);
+
+typedef enum gem_tool_choice {
+    GEM_TOOL_AUTO = 0,     /* text, then calls or none */
+    GEM_TOOL_REQUIRED = 1, /* calls only */
+    GEM_TOOL_NONE = 2      /* text only */
+} gem_tool_choice;
+
+typedef struct gem_tool_options {
+    gem_tool_choice choice;
+    const char *name; /* not NULL: calls of this tool only, and at least one */
+    size_t n_name;
+    bool single; /* one call at most; else any number, one after the other */
+} gem_tool_options;
+
+/* Calls of declared tools in the model's own syntax, with arguments that satisfy their schemas.
+ *   tools          [{"type": "function", "function": {"name", "parameters": JSON Schema}}, ...]
+ *   tool_options   NULL: auto */
+GEM_API gem_status gem_constraint_open_tools(gem_constraint **out, const gem_model *model, const char *tools,
+                                             size_t n_bytes, const gem_tool_options *tool_options,
+                                             const gem_constraint_options *options, gem_error *err);
+/* Accepts NULL. Its matchers must be closed before, and the model after. */
+GEM_API void gem_constraint_close(gem_constraint *constraint);
+
+/* One text on its way, for programs that sample themselves; gem_generate needs only the constraint. One thread. */
+typedef struct gem_matcher gem_matcher;
+
+GEM_API gem_status gem_matcher_open(gem_matcher **out, gem_constraint *constraint, gem_error *err);
+GEM_API void gem_matcher_close(gem_matcher *matcher); /* accepts NULL */
+/* The tokens that may come next, of which and of what then must follow there are at most `budget`.
+ *   allowed   out: bits, token t is bit t % 64 of word t / 64; the matcher's, until its next call
+ *   may_end   out: the text may end here; stop tokens are not among the allowed ones
+ * GEM_E_LIMIT when the budget does not suffice. */
+GEM_API gem_status gem_matcher_mask(gem_matcher *matcher, size_t budget, const uint64_t **allowed, size_t *n_allowed,
+                                    bool *may_end, gem_error *err);
+/* Tokens that must come next, whatever the model says: at most cap. */
+GEM_API gem_status gem_matcher_forced(gem_matcher *matcher, size_t budget, int32_t *tokens, size_t cap,
+                                      size_t *n_tokens, gem_error *err);
+/* Goes on by a token. GEM_E_ARGUMENT when it is not allowed; the matcher is then as it was. */
+GEM_API gem_status gem_matcher_accept(gem_matcher *matcher, int32_t token, gem_error *err);
+/* Tokens that surely suffice to complete the text from here. */
+GEM_API size_t gem_matcher_least(const gem_matcher *matcher);
+
 /* ---- sampling and generation ------------------------------------------------------------------------- */
 
 typedef struct gem_logit_bias {
@@ -310,19 +384,30 @@ typedef struct gem_logit_bias {
     float bias; /* added to the logit; -INFINITY forbids */
 } gem_logit_bias;
 
-/* Order: bias, penalties, temperature, top-k, top-p, min-p, draw (Hugging Face's order). */
+/* Order: allowed, bias, penalties, DRY, temperature, top-k, top-p, min-p, typical, XTC, draw (Hugging Face's order, and
+ * llama.cpp's for what Hugging Face has not). */
 typedef struct gem_sampling {
-    float temperature;          /* 0: greedy */
-    uint32_t top_k;             /* 0: off */
-    float top_p;                /* 0 or 1: off */
-    float min_p;                /* 0: off */
+    float temperature;     /* 0: greedy */
+    uint32_t top_k;        /* 0: off */
+    float top_p;           /* 0 or 1: off */
+    float min_p;           /* 0: off */
+    float typical_p;       /* 0 or 1: off; keeps tokens whose surprise is nearest the expected (Meister et al. 2022) */
+    float xtc_probability; /* 0: off; with this probability all but the least likely of the tokens ... */
+    float xtc_threshold;   /* ... that are at least this likely are left out ("exclude top choices") */
+    float dry_multiplier;  /* 0: off ("don't repeat yourself"): a token that would make the end of the text repeat */
+    float dry_base;        /* a sequence of n > dry_allowed seen tokens loses multiplier * base^(n - dry_allowed); */
+    uint32_t dry_allowed;  /* 0: base 1.75, allowed 2 */
+    uint32_t dry_window;   /* newest tokens that are looked at; 0: all */
+    const int32_t *dry_breakers; /* tokens that no repeated sequence holds; borrowed */
+    size_t n_dry_breakers;
     float repetition_penalty;   /* 0 or 1: off; divides positive, multiplies negative logits of seen tokens */
     float presence_penalty;     /* 0: off */
     float frequency_penalty;    /* 0: off */
     uint32_t penalty_window;    /* newest tokens that count as seen; 0: all */
     const gem_logit_bias *bias; /* borrowed */
     size_t n_bias;
-    uint64_t seed; /* the same seed, tokens and tier give the same draws */
+    const uint64_t *allowed; /* bits of the tokens that may be drawn, as gem_matcher_mask gives them; NULL: all */
+    uint64_t seed;           /* the same seed, tokens and tier give the same draws */
 } gem_sampling;
 
 /* What the checkpoint recommends (generation_config.json or GGUF general.sampling.*); greedy when it says
@@ -336,11 +421,29 @@ GEM_API gem_status gem_sample(const gem_sampling *sampling, const float *logits,
                               size_t n_seen, uint64_t n_drawn, int32_t *token, gem_error *err);
 
 typedef enum gem_finish {
-    GEM_FINISH_STOP = 0,     /* a stop token; it is not delivered */
+    GEM_FINISH_STOP = 0,     /* a stop token, which is not delivered; or a constraint's text is complete */
     GEM_FINISH_LENGTH = 1,   /* max_tokens */
     GEM_FINISH_CONTEXT = 2,  /* the session is full */
     GEM_FINISH_CANCELLED = 3 /* the callback returned false */
 } gem_finish;
+
+typedef struct gem_stop_string {
+    const char *text;
+    size_t n;
+} gem_stop_string;
+
+/* The next piece of text, valid during the call. Return false to stop. */
+typedef bool gem_text_fn(void *user, const char *text, size_t n);
+
+typedef struct gem_logprob {
+    int32_t token;
+    float logprob; /* natural logarithm of softmax over the model's logits, before bias, penalties and temperature */
+} gem_logprob;
+
+/* position: the token's index in the sequence. top [n_top]: the likeliest tokens there, best first. Valid during the
+ * call. */
+typedef void gem_logprobs_fn(void *user, size_t position, const gem_logprob *chosen, const gem_logprob *top,
+                             size_t n_top);
 
 typedef struct gem_generate_options {
     const gem_sampling *sampling; /* NULL: the checkpoint's */
@@ -350,27 +453,50 @@ typedef struct gem_generate_options {
     bool ignore_stop; /* for measurements */
     gem_progress_fn *progress;
     void *progress_user;
+    size_t min_tokens; /* stop tokens are not drawn before so many; a constraint's end comes when it comes */
+    const gem_stop_string
+        *stop_strings;            /* text at which to end, found across the borders of tokens. Not with a constraint */
+    size_t n_stop_strings;        /* at most 64, of 1 to 1024 bytes */
+    gem_text_fn *on_text;         /* optional: the text as whole characters, without control tokens and stop strings */
+    gem_logprobs_fn *on_logprobs; /* optional: told once of every generated token, in order */
+    uint32_t top_logprobs;        /* alternatives that it is told of, 0 to 100 */
+    bool prompt_logprobs;         /* of the prompt's tokens from the second on too; computes the prompt anew */
+    size_t max_thought_tokens; /* 0: any. A thought of so many tokens is closed as the models were trained to close one,
+                                  with a newline and <channel|>; they count as forced */
+    gem_constraint *constraint; /* NULL: none. max_tokens, or the rest of the context, is its budget: GEM_E_LIMIT before
+                                   anything is computed when that does not suffice. Tokens that the text forces are
+                                   appended without sampling and computed together */
     uint64_t reserved[4];
 } gem_generate_options;
 
 typedef struct gem_generate_stats {
     size_t n_prompt, n_kept, n_generated;
+    size_t n_forced;         /* of n_generated: not sampled, since the constraint left no choice */
     double prompt_seconds;   /* until the first token is known */
     double generate_seconds; /* for the n_generated - 1 that follow */
     gem_finish finish;
-    int32_t stop_token; /* with GEM_FINISH_STOP, else -1 */
+    int32_t stop_token;  /* that ended it, or -1 */
+    int32_t stop_string; /* index of the one that ended it, or -1 */
 } gem_generate_stats;
 
-/* A new token. Return false to stop. */
+/* A new token, also one whose text a stop string takes back. Return false to stop. */
 typedef bool gem_token_fn(void *user, int32_t token);
 
 /* Continues `prompt` (the whole sequence; the session keeps what matches). Ends at a stop token, at
  * max_tokens, when the session is full, or when on_token returns false: all four are GEM_OK. The session then
- * holds the prompt and all delivered tokens but the last.
+ * holds the prompt and all delivered tokens but the last (and forced ones just before it).
  *   stats  may be NULL */
 GEM_API gem_status gem_generate(gem_session *session, const int32_t *prompt, size_t n_prompt,
                                 const gem_generate_options *options, gem_token_fn *on_token, void *user,
                                 gem_generate_stats *stats, gem_error *err);
+
+/* The same n times, one after the other: the prompt is computed once, and each sample continues it with a seed of its
+ * own (made of sampling->seed and the sample's number; the first has the seed itself).
+ *   on_sample  told before each sample begins and, with stats, when it has ended; may be NULL. Return false to end */
+typedef bool gem_sample_fn(void *user, size_t sample, const gem_generate_stats *stats);
+GEM_API gem_status gem_generate_samples(gem_session *session, const int32_t *prompt, size_t n_prompt, size_t n_samples,
+                                        const gem_generate_options *options, gem_token_fn *on_token,
+                                        gem_sample_fn *on_sample, void *user, gem_error *err);
 
 /* ---- conversations ----------------------------------------------------------------------------------- */
 

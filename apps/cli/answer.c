@@ -26,12 +26,9 @@ static int put_plain(struct gem_cli_answer *a, int32_t token)
 
 static int put_parsed(struct gem_cli_answer *a, int32_t token)
 {
-    size_t n_thought;
     gem_error err;
 
     if (gem_chat_parser_push(a->parser, token, &err)) return gem_cli_fail(&err);
-    a->out_of_thought =
-        a->thought_tokens && gem_chat_parser_thinking(a->parser, &n_thought) && n_thought >= a->thought_tokens;
     return a->view->code;
 }
 
@@ -42,7 +39,7 @@ static bool on_token(void *user, int32_t token)
     gem_cli_progress_end();
     a->code = gem_cli_tokens_push(a->sequence, token);
     if (!a->code) a->code = a->parser ? put_parsed(a, token) : put_plain(a, token);
-    return !a->code && !gem_cli_interrupted() && !a->out_of_thought;
+    return !a->code && !gem_cli_interrupted();
 }
 
 static int finish_text(struct gem_cli_answer *a)
@@ -68,78 +65,40 @@ static void say_how_it_ended(const struct gem_cli_answer *a, bool thinking)
         gem_cli_note("the answer ended inside a thought, which is not shown");
 }
 
-static void add_stats(gem_generate_stats *sum, const gem_generate_stats *part, size_t n_before)
+static gem_status generate(struct gem_cli_answer *a, gem_error *err)
 {
-    const gem_generate_stats first = *sum;
-
-    *sum = *part;
-    if (first.n_prompt == 0) return;
-    sum->n_prompt = first.n_prompt;
-    sum->n_kept = first.n_kept;
-    sum->prompt_seconds = first.prompt_seconds;
-    sum->n_generated = n_before - first.n_prompt + part->n_generated;
-    sum->generate_seconds += first.generate_seconds + part->prompt_seconds;
-}
-
-/* The thought has had its tokens: it is closed as the model would close it. */
-static int close_thought(struct gem_cli_answer *a)
-{
-    int32_t tokens[8];
-    size_t n = 0;
-    gem_error err;
-
-    a->out_of_thought = false;
-    if (gem_chat_parser_close_thought(a->parser, tokens, &n, &err)) return gem_cli_fail(&err);
-    return gem_cli_tokens_append(a->sequence, tokens, n);
-}
-
-/* Generates until the answer, or a thought's tokens, end. */
-static gem_status generate(struct gem_cli_answer *a, size_t n_done, gem_error *err)
-{
-    gem_sampling sampling = *a->sampling;
     const gem_generate_options options = {
-        .sampling = &sampling,
-        .max_tokens = a->max_tokens ? a->max_tokens - n_done : 0,
+        .sampling = a->sampling,
+        .max_tokens = a->max_tokens,
+        .max_thought_tokens = a->thought_tokens,
+        .constraint = a->constraint,
         .progress = gem_cli_progress,
     };
-    const struct gem_cli_tokens prompt = *a->sequence;
-    gem_generate_stats stats = {0};
-    struct gem_cli_tokens copy = {0};
+    struct gem_cli_tokens prompt = {0};
     gem_status status;
 
-    sampling.seed += n_done;                                      /* the draws are counted anew */
-    a->code = gem_cli_tokens_append(&copy, prompt.ids, prompt.n); /* the sequence moves as it grows */
+    a->code = gem_cli_tokens_append(&prompt, a->sequence->ids, a->sequence->n); /* the sequence moves as it grows */
     if (a->code) return GEM_OK;
-    status = gem_generate(a->engine->session, copy.ids, copy.n, &options, on_token, a, &stats, err);
-    gem_cli_tokens_free(&copy);
-    if (!status) add_stats(&a->stats, &stats, prompt.n);
+    status = gem_generate(a->engine->session, prompt.ids, prompt.n, &options, on_token, a, &a->stats, err);
+    gem_cli_tokens_free(&prompt);
     return status;
 }
 
 int gem_cli_answer_run(struct gem_cli_answer *a)
 {
-    const size_t n_prompt = a->sequence->n;
     bool thinking;
     gem_error err;
     gem_status status;
     int code;
 
     gem_cli_view_begin(a->view);
-    do {
-        a->code = a->out_of_thought ? close_thought(a) : 0;
-        if (a->code) return a->code;
-        if (a->max_tokens && a->sequence->n - n_prompt >= a->max_tokens) {
-            a->stats.finish = GEM_FINISH_LENGTH;
-            break;
-        }
-        status = generate(a, a->sequence->n - n_prompt, &err);
-        gem_cli_progress_end();
-        if (a->code) return a->code;
-        if (status == GEM_E_CANCELLED && gem_cli_interrupted()) { /* during the prompt: there is no answer yet */
-            a->stats.finish = GEM_FINISH_CANCELLED;
-            return 0;
-        }
-    } while (!status && a->out_of_thought && !gem_cli_interrupted());
+    status = generate(a, &err);
+    gem_cli_progress_end();
+    if (a->code) return a->code;
+    if (status == GEM_E_CANCELLED && gem_cli_interrupted()) { /* during the prompt: there is no answer yet */
+        a->stats.finish = GEM_FINISH_CANCELLED;
+        return 0;
+    }
     thinking = a->parser && gem_chat_parser_thinking(a->parser, NULL);
     if ((code = finish_text(a))) return code;
     if (status) return gem_cli_fail(&err);

@@ -10,15 +10,15 @@
 struct gem_cli_answer {
     const struct gem_cli_engine *engine;
     const gem_sampling *sampling;
-    size_t max_tokens;       /* 0: until the model stops */
-    size_t thought_tokens;   /* 0: no limit */
-    gem_chat_parser *parser; /* NULL: plain text, nothing is hidden */
+    size_t max_tokens;          /* 0: until the model stops */
+    size_t thought_tokens;      /* 0: no limit */
+    gem_constraint *constraint; /* NULL: any text */
+    gem_chat_parser *parser;    /* NULL: plain text, nothing is hidden */
     struct gem_cli_view *view;
     struct gem_cli_tokens *sequence; /* the prompt; what is generated comes behind it */
-    gem_generate_stats stats;        /* of all of it together */
+    gem_generate_stats stats;
     /* while it runs */
     gem_text_stream stream;
-    bool out_of_thought; /* the thought has had its tokens */
     int code;
 };
 

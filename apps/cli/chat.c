@@ -80,20 +80,27 @@ static int take_interrupt(bool *interrupted)
     return 0;
 }
 
+static void take_back(struct chat *chat)
+{
+    if (gem_cli_talk_undo(&chat->talk, false)) fputs("(the question is taken back)\n", stderr);
+}
+
 /* Answers, and goes on with the results of what was called, until nothing is. */
 static int answer(struct chat *chat)
 {
     yyjson_mut_val *calls;
-    bool interrupted = false;
+    bool interrupted = false, end = false;
     int code;
 
     do {
         chat->slash.seed = chat->sampling.sampling.seed;
         if ((code = gem_cli_talk_answer(&chat->talk, &calls))) return code;
         if (chat->args->stats) gem_cli_answer_stats(&chat->engine, &chat->talk.stats, chat->slash.seed);
-        if ((code = take_interrupt(&interrupted)) || interrupted || !calls) return code;
-        if ((code = gem_cli_tools_answer(&chat->talk, chat->line, calls))) return code;
-    } while (!gem_cli_interrupted());
+        if ((code = take_interrupt(&interrupted))) return code;
+        if (interrupted && chat->talk.stats.n_generated == 0) take_back(chat);
+        if (interrupted || !calls) return 0;
+        if ((code = gem_cli_tools_answer(&chat->talk, chat->line, calls, &end))) return code;
+    } while (!end && !gem_cli_interrupted());
     return take_interrupt(&interrupted);
 }
 
@@ -102,7 +109,7 @@ static int recover(struct chat *chat, int code)
 {
     if (!chat->interactive || (code != GEM_CLI_EXIT_LIMIT && code != GEM_CLI_EXIT_FILE)) return code;
     if (gem_cli_flush()) return code;
-    if (gem_cli_talk_undo(&chat->talk, false)) fputs("(the question is taken back)\n", stderr);
+    take_back(chat);
     return 0;
 }
 
@@ -147,8 +154,9 @@ static int open_chat(struct chat *chat)
         return GEM_CLI_EXIT_FILE;
     }
     code = gem_cli_sampling_make(&chat->sampling, chat->engine.model, "chat", &args->common, &args->sampling);
-    if (code || (code = gem_cli_talk_open(&chat->talk, &chat->engine, "chat", &args->talk, true))) return code;
-    chat->talk.sampling = &chat->sampling.sampling;
+    if (code) return code;
+    code = gem_cli_talk_open(&chat->talk, &chat->engine, &chat->sampling.sampling, "chat", &args->talk, true);
+    if (code) return code;
     chat->talk.max_tokens = args->max_tokens;
     if (args->load && (code = gem_cli_talk_load(&chat->talk, args->load))) return code;
     if (!(chat->line = gem_cli_line_open(gem_cli_slash_complete))) return gem_cli_out_of_memory();

@@ -46,7 +46,7 @@ yyjson_mut_val *gem_cli_json_text(yyjson_mut_doc *doc, const char *text, size_t 
     yyjson_mut_val *value;
 
     if (!copy) return NULL;
-    memcpy(copy, text, n);
+    if (n) memcpy(copy, text, n);
     for (size_t i = 0; i < n;) {
         const size_t size = utf8_length((const unsigned char *)copy + i, n - i);
 

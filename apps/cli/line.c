@@ -41,6 +41,26 @@ static char *show_prompt(EditLine *el)
     return (char *)(uintptr_t)line->prompt;
 }
 
+/* Instead of libedit's own, which can miss an interrupt. */
+static int get_char(EditLine *el, wchar_t *c)
+{
+    mbstate_t state = {0};
+    char byte;
+
+    (void)el;
+    for (;;) {
+        ssize_t n;
+        size_t done;
+
+        if (!gem_cli_wait_for_input() || (n = read(STDIN_FILENO, &byte, 1)) < 0) return -1;
+        if (n == 0) return 0;
+        done = mbrtowc(c, &byte, 1, &state);
+        if (done == (size_t)-1) state = (mbstate_t){0}; /* no character: dropped */
+        if (done == 0) *c = 0;
+        if (done <= 1) return 1;
+    }
+}
+
 /* Pasted text comes between ESC [200~ and ESC [201~: its line ends are text, not the end of the line. */
 static unsigned char on_paste(EditLine *el, int key)
 {
@@ -107,9 +127,11 @@ static void open_editor(struct gem_cli_line *line)
     el_set(line->el, EL_PROMPT, show_prompt);
     el_set(line->el, EL_EDITOR, "emacs");
     el_set(line->el, EL_SIGNAL, 0);
+    el_wset(line->el, EL_GETCFN, get_char);
     el_set(line->el, EL_HIST, history, line->history);
-    el_set(line->el, EL_ADDFN, "gemmule-complete", "complete a command", on_complete);
-    el_set(line->el, EL_ADDFN, "gemmule-paste", "insert pasted text", on_paste);
+    /* the wide form keeps these as they are; the other makes copies that it never frees */
+    el_wset(line->el, EL_ADDFN, L"gemmule-complete", L"complete a command", on_complete);
+    el_wset(line->el, EL_ADDFN, L"gemmule-paste", L"insert pasted text", on_paste);
     el_set(line->el, EL_BIND, "\t", "gemmule-complete", NULL);
     el_set(line->el, EL_BIND, "\\e[200~", "gemmule-paste", NULL);
     el_source(line->el, NULL); /* ~/.editrc has the last word */
@@ -138,6 +160,7 @@ static ssize_t read_plain(struct gem_cli_line *line, const char **text)
     ssize_t n;
 
     if (line->terminal) fputs(line->prompt, stderr);
+    if (line->terminal && !gem_cli_wait_for_input()) return -1; /* nothing is buffered: a terminal gives lines */
     n = getline(&line->buffer, &line->cap, stdin);
     *text = line->buffer;
     return n;

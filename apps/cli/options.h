@@ -61,7 +61,7 @@ struct gem_cli_common {
     size_t n_given;
 };
 
-enum { GEM_CLI_MAX_GROUPS = 5, GEM_CLI_MAX_OPERANDS = 3 };
+enum { GEM_CLI_MAX_GROUPS = 6, GEM_CLI_MAX_OPERANDS = 3 };
 
 struct gem_cli_command {
     const char *name;

@@ -2,6 +2,7 @@
  * apps/cli/run.c - gemmule run: one answer. */
 #include "answer.h"
 #include "commands.h"
+#include "constraint.h"
 #include "sampling.h"
 #include "talk.h"
 #include "terminal.h"
@@ -16,6 +17,7 @@ struct args {
     struct gem_cli_talk_args talk;
     struct gem_cli_engine_args engine;
     struct gem_cli_sampling_args sampling;
+    struct gem_cli_constraint_args constraint;
 };
 
 static const struct gem_cli_option options[] = {
@@ -63,6 +65,7 @@ struct run {
     struct gem_cli_sampling sampling;
     struct gem_cli_text text;
     struct gem_cli_talk talk;
+    gem_constraint *constraint;
 };
 
 static bool is_blank(const struct gem_cli_text *text)
@@ -104,11 +107,11 @@ static int answer_turn(struct run *r)
 {
     struct gem_cli_talk *talk = &r->talk;
     yyjson_mut_val *calls;
-    int code = gem_cli_talk_open(talk, &r->engine, "run", &r->args->talk, false);
+    int code = gem_cli_talk_open(talk, &r->engine, &r->sampling.sampling, "run", &r->args->talk, false);
 
-    talk->sampling = &r->sampling.sampling;
     talk->max_tokens = r->args->max_tokens;
     talk->view.json = r->args->json;
+    talk->constraint = r->constraint;
     if (code || (code = gem_cli_talk_say(talk, r->text.data, r->text.n, "the prompt"))) return code;
     if ((code = gem_cli_talk_render(talk)) || (code = open_session(r, talk->sequence.n))) return code;
     if ((code = gem_cli_talk_answer(talk, &calls))) return code;
@@ -125,6 +128,7 @@ static int continue_text(struct run *r)
         .engine = &r->engine,
         .sampling = &r->sampling.sampling,
         .max_tokens = r->args->max_tokens,
+        .constraint = r->constraint,
         .view = &view,
         .sequence = &sequence,
     };
@@ -151,6 +155,15 @@ static int check_raw(const struct args *args)
     return 0;
 }
 
+static int make_constraint(struct run *r, bool thinking)
+{
+    const int code = gem_cli_constraint_make(&r->constraint, r->engine.model, "run", &r->args->constraint, thinking);
+
+    if (!code && r->constraint && r->args->talk.tools)
+        return gem_cli_usage("run", "--tools can not be used with --schema, --grammar or --regex");
+    return code;
+}
+
 static int run(const void *arguments)
 {
     const struct args *args = arguments;
@@ -163,8 +176,10 @@ static int run(const void *arguments)
     code = gem_cli_sampling_make(&r.sampling, r.engine.model, "run", &args->common, &args->sampling);
     turns = !args->raw && gem_model_get_chat(r.engine.model)->format != GEM_CHAT_NONE;
     if (!code && !turns) code = check_raw(args);
+    if (!code) code = make_constraint(&r, turns && strcmp(args->talk.think, "off"));
     if (!code) code = turns ? answer_turn(&r) : continue_text(&r);
 done:
+    gem_constraint_close(r.constraint);
     gem_cli_talk_close(&r.talk);
     gem_cli_sampling_free(&r.sampling);
     gem_cli_engine_close(&r.engine);
@@ -176,6 +191,7 @@ static const char *const examples[] = {
     "gemmule run gemma-4-E2B-it-Q4_0.gguf \"Why is the sky blue?\"",
     "gemmule run --think 500 --thoughts length MODEL - < question.txt",
     "gemmule run --json --tools tools.json MODEL \"What is the weather in Paris?\"",
+    "gemmule run --schema person.json MODEL \"Who wrote Faust?\"",
     "gemmule run --raw --greedy -n 40 MODEL \"Once upon a time\"",
     NULL,
 };
@@ -190,7 +206,9 @@ const struct gem_cli_command gem_cli_run = {
         "its ends does not count; control tokens spelled in the text stay text. With --raw, and for models "
         "without such tokens, the text is continued as it is.\n"
         "The prompt is read from standard input when TEXT is \"-\", or when it is missing and standard input "
-        "is no terminal.",
+        "is no terminal.\n"
+        "With --schema, --grammar or --regex the answer is text of that kind, whole, and ends within --max-tokens; a "
+        "model that thinks may do so before.",
     .examples = examples,
     .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model),
                   "a native or GGUF file, or a Hugging Face folder"},
@@ -199,8 +217,9 @@ const struct gem_cli_command gem_cli_run = {
     .groups = {GEM_CLI_GROUP("Options", options, 0),
                GEM_CLI_GROUP("Conversation", gem_cli_talk_options, offsetof(struct args, talk)),
                GEM_CLI_GROUP("Sampling", gem_cli_sampling_options, offsetof(struct args, sampling)),
+               GEM_CLI_GROUP("The answer is", gem_cli_constraint_options, offsetof(struct args, constraint)),
                GEM_CLI_GROUP("Computing", gem_cli_fast_options, offsetof(struct args, engine)), GEM_CLI_COMMON_GROUP},
-    .n_groups = 5,
+    .n_groups = 6,
     .args_size = sizeof(struct args),
     .run = run,
 };

@@ -2,8 +2,10 @@
  * apps/cli/signals.c - interrupts, and memory that went away under a mapping. */
 #include "terminal.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/select.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t interrupt;       /* the signal, or 0 */
@@ -52,17 +54,38 @@ void gem_cli_signals_init(void)
     handle(SIGBUS, on_sigbus);
 }
 
+static const int interrupts[] = {SIGINT, SIGTERM, SIGHUP};
+enum { N_INTERRUPTS = sizeof interrupts / sizeof *interrupts };
+
 void gem_cli_interrupts_catch(void)
 {
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    for (size_t i = 0; i < N_INTERRUPTS; i++) {
         struct sigaction old;
 
         /* nohup and background jobs ignore signals on purpose */
-        if (!sigaction(numbers[i], NULL, &old) && old.sa_handler == SIG_IGN) continue;
-        handle(numbers[i], on_interrupt);
+        if (!sigaction(interrupts[i], NULL, &old) && old.sa_handler == SIG_IGN) continue;
+        handle(interrupts[i], on_interrupt);
     }
+}
+
+bool gem_cli_wait_for_input(void)
+{
+    sigset_t blocked, before;
+    bool ready;
+
+    sigemptyset(&blocked);
+    for (size_t i = 0; i < N_INTERRUPTS; i++) sigaddset(&blocked, interrupts[i]);
+    sigprocmask(SIG_BLOCK, &blocked, &before);
+    do {
+        fd_set input;
+
+        FD_ZERO(&input);
+        FD_SET(STDIN_FILENO, &input);
+        ready = !interrupt && pselect(STDIN_FILENO + 1, &input, NULL, NULL, NULL, &before) >= 0;
+    } while (!ready && !interrupt && errno == EINTR); /* another signal, such as that of a window's new size */
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    if (interrupt) errno = EINTR; /* perhaps only now: what was typed behind it stays for the next line */
+    return ready && !interrupt;
 }
 
 bool gem_cli_interrupted(void) { return interrupt != 0; }

@@ -5,6 +5,7 @@
 #include "output.h"
 #include "terminal.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -206,6 +207,7 @@ int gem_cli_talk_answer(struct gem_cli_talk *talk, yyjson_mut_val **calls)
         .sampling = talk->sampling,
         .max_tokens = talk->max_tokens,
         .thought_tokens = talk->thought_tokens,
+        .constraint = talk->constraint,
         .view = &talk->view,
         .sequence = &talk->sequence,
     };
@@ -221,9 +223,12 @@ int gem_cli_talk_answer(struct gem_cli_talk *talk, yyjson_mut_val **calls)
     }
     if (!(code = gem_cli_answer_run(&answer))) {
         talk->stats = answer.stats;
+        if (answer.stats.finish == GEM_FINISH_CANCELLED && answer.stats.n_generated == 0 && !talk->view.json)
+            goto close;
         talk->sampling->seed++; /* or every answer would be drawn with the same numbers */
         code = keep_answer(talk, answer.parser, calls);
     }
+close:
     gem_chat_parser_close(answer.parser);
 done:
     gem_chat_prompt_close(talk->prompt);
@@ -317,19 +322,45 @@ int gem_cli_talk_load(struct gem_cli_talk *talk, const char *path)
 
 /* ---- opening and closing ---------------------------------------------------------------------------------------- */
 
-int gem_cli_talk_open(struct gem_cli_talk *talk, struct gem_cli_engine *engine, const char *command,
-                      const struct gem_cli_talk_args *args, bool interactive)
+/* Control tokens that a model may name, but never has a reason to. Those that were asked for keep their bias. */
+static int suppress(struct gem_cli_talk *talk, gem_sampling *sampling)
+{
+    static const char *const names[] = {"<pad>",     "<bos>",          "<unk>",     "<mask>",           "<|tool>",
+                                        "<tool|>",   "<|turn>",        "<|think|>", "<tool_response|>", "<|image>",
+                                        "<image|>",  "<|image|>",      "<|audio>",  "<audio|>",         "<|audio|>",
+                                        "<|video|>", "<start_of_turn>"};
+    const size_t before = sampling->n_bias;
+    size_t n = before;
+
+    if (!(talk->bias = calloc(before + GEM_CLI_COUNT(names), sizeof *talk->bias))) return gem_cli_out_of_memory();
+    if (before) memcpy(talk->bias, sampling->bias, before * sizeof *talk->bias);
+    for (size_t i = 0; i < GEM_CLI_COUNT(names); i++) {
+        const int32_t id = gem_model_token_id(talk->engine->model, names[i], strlen(names[i]));
+        bool given = id < 0;
+
+        for (size_t k = 0; k < before; k++) given |= talk->bias[k].token == id;
+        if (!given) talk->bias[n++] = (gem_logit_bias){.token = id, .bias = -INFINITY};
+    }
+    sampling->bias = talk->bias;
+    sampling->n_bias = n;
+    return 0;
+}
+
+int gem_cli_talk_open(struct gem_cli_talk *talk, struct gem_cli_engine *engine, gem_sampling *sampling,
+                      const char *command, const struct gem_cli_talk_args *args, bool interactive)
 {
     const gem_chat_info *chat = gem_model_get_chat(engine->model);
     int code;
 
     talk->engine = engine;
+    talk->sampling = sampling;
     talk->view.thoughts = gem_cli_thoughts_of(args->thoughts, interactive);
     talk->doc = yyjson_mut_doc_new(NULL);
     talk->messages = yyjson_mut_arr(talk->doc);
     if (!talk->messages) return gem_cli_out_of_memory();
     if (!gem_cli_talk_think(talk, args->think))
         return gem_cli_usage(command, "--think is off, on or a number of tokens, not '%s'", args->think);
+    if ((code = suppress(talk, sampling))) return code;
     if (chat->note) gem_cli_note("%s", chat->note);
     if (args->tools && (code = gem_cli_talk_set_tools(talk, args->tools))) return code;
     if (!args->system) return 0;
@@ -342,5 +373,6 @@ void gem_cli_talk_close(struct gem_cli_talk *talk)
     drop_tools(talk);
     yyjson_mut_doc_free(talk->doc);
     gem_cli_tokens_free(&talk->sequence);
+    free(talk->bias);
     *talk = (struct gem_cli_talk){0};
 }

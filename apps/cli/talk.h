@@ -21,9 +21,11 @@ extern const struct gem_cli_option gem_cli_talk_options[4];
 struct gem_cli_talk {
     struct gem_cli_engine *engine;
     gem_sampling *sampling; /* its seed moves on from answer to answer */
+    gem_logit_bias *bias;   /* the sampling's, and control tokens that have no place in an answer */
     size_t max_tokens;
     bool thinking;
-    size_t thought_tokens; /* 0: no limit */
+    size_t thought_tokens;      /* 0: no limit */
+    gem_constraint *constraint; /* of answers; borrowed; NULL: any text */
     struct gem_cli_view view;
     yyjson_mut_doc *doc;
     yyjson_mut_val *messages;  /* an array of doc */
@@ -35,9 +37,9 @@ struct gem_cli_talk {
     size_t n_calls;                 /* of all answers: they are numbered */
 };
 
-/* Begins a conversation as the options say. */
-int gem_cli_talk_open(struct gem_cli_talk *talk, struct gem_cli_engine *engine, const char *command,
-                      const struct gem_cli_talk_args *args, bool interactive);
+/* Begins a conversation as the options say. Adds to the sampling's bias. */
+int gem_cli_talk_open(struct gem_cli_talk *talk, struct gem_cli_engine *engine, gem_sampling *sampling,
+                      const char *command, const struct gem_cli_talk_args *args, bool interactive);
 void gem_cli_talk_close(struct gem_cli_talk *talk);
 
 /* "off", "on" or a number of tokens. false: none of these. */
@@ -53,7 +55,7 @@ int gem_cli_talk_result(struct gem_cli_talk *talk, yyjson_mut_val *call, const c
 /* Messages to tokens: talk->sequence is the prompt. */
 int gem_cli_talk_render(struct gem_cli_talk *talk);
 /* Renders if that was not done, answers, and adds the answer to the messages. *calls: the calls of it, or NULL. After a
- * failure the messages are as before. */
+ * failure, and when it was interrupted before its first token, the messages are as before. */
 int gem_cli_talk_answer(struct gem_cli_talk *talk, yyjson_mut_val **calls);
 
 /* Takes the last message of the user, and all behind it, back. keep: leaves that one. false: there is none. */

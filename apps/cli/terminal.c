@@ -174,10 +174,10 @@ int gem_cli_fail(const gem_error *err)
 /* ---- standard output ---------------------------------------------------------------------------------------- */
 
 /* Control characters are those below 0x20 except newline and tab, 0x7f, and U+0080 to U+009F (c2 80 to c2 9f). */
-void gem_cli_put_text(const char *text, size_t n)
+static void put_safely(FILE *out, const char *text, size_t n)
 {
-    if (!isatty(STDOUT_FILENO)) {
-        fwrite(text, 1, n, stdout);
+    if (!isatty(fileno(out))) {
+        fwrite(text, 1, n, out);
         return;
     }
     for (size_t i = 0; i < n; i++) {
@@ -185,12 +185,16 @@ void gem_cli_put_text(const char *text, size_t n)
         const bool c1 = c == 0xc2 && i + 1 < n && (unsigned char)text[i + 1] < 0xa0;
 
         if (c1 || (is_control(c) && c != '\n' && c != '\t'))
-            fputs("\xef\xbf\xbd", stdout);
+            fputs("\xef\xbf\xbd", out);
         else
-            fputc(c, stdout);
+            fputc(c, out);
         i += c1;
     }
 }
+
+void gem_cli_put_text(const char *text, size_t n) { put_safely(stdout, text, n); }
+
+void gem_cli_put_remark(const char *text, size_t n) { put_safely(stderr, text, n); }
 
 void gem_cli_put_name(const char *name)
 {

@@ -59,6 +59,8 @@ void gem_cli_progress_end(void);
 /* Writes text that a model or a file made up. On a terminal its control characters, which could reprogram the
  * terminal, become U+FFFD; elsewhere it goes out byte for byte. */
 void gem_cli_put_text(const char *text, size_t n);
+/* The same on standard error, for what is no answer. */
+void gem_cli_put_remark(const char *text, size_t n);
 /* Writes a name from a file on one line: control characters become '?'. */
 void gem_cli_put_name(const char *name);
 /* Hands everything to the system. 0, or an exit code; the reason is said once (a closed pipe needs none). */
@@ -73,6 +75,9 @@ void gem_cli_signals_init(void);
 /* From here on an interrupt sets a flag, which work in progress notices; a second one ends the program. */
 void gem_cli_interrupts_catch(void);
 bool gem_cli_interrupted(void);
+/* Waits for standard input; false and EINTR after an interrupt, also one that came just before: a blocking read would
+ * not notice that one. */
+bool gem_cli_wait_for_input(void);
 /* 128 + the number of the signal that interrupted. */
 int gem_cli_interrupt_code(void);
 /* Forget the interrupt: it has ended what it was meant to end. */

@@ -151,78 +151,73 @@ static bool make_argv(yyjson_val *command, char **argv)
     return true;
 }
 
-static void show_name(const char *s)
-{
-    for (; *s; s++) fputc((unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s, stderr);
-}
-
 /* Asks before anything is run. */
-static int ask(struct gem_cli_line *line, char *const *argv, bool *yes)
+static int ask(struct gem_cli_line *line, char *const *argv, bool *yes, bool *end)
 {
     struct gem_cli_text text = {0};
-    bool end;
     int code;
 
     fputs("run:", stderr);
     for (size_t i = 0; argv[i]; i++) {
         fputc(' ', stderr);
-        show_name(argv[i]);
+        gem_cli_put_remark(argv[i], strlen(argv[i]));
     }
     fputc('\n', stderr);
-    code = gem_cli_line_ask(line, "run it? [y/N] ", &text, &end);
-    *yes = !code && !end && text.n > 0 && (text.data[0] == 'y' || text.data[0] == 'Y');
+    code = gem_cli_line_ask(line, "run it? [y/N] ", &text, end);
+    *yes = !code && !*end && text.n > 0 && (text.data[0] == 'y' || text.data[0] == 'Y');
     gem_cli_text_free(&text);
     return code;
 }
 
-static int ask_for_result(struct gem_cli_line *line, const char *name, struct gem_cli_text *result)
+static int ask_for_result(struct gem_cli_line *line, const char *name, struct gem_cli_text *result, bool *end)
 {
-    bool end;
-    int code;
-
     fputs("no command is declared for ", stderr);
-    show_name(name);
+    gem_cli_put_remark(name, strlen(name));
     fputs("; type its result, or an empty line to refuse it\n", stderr);
-    code = gem_cli_line_ask(line, "result> ", result, &end);
-    return code;
+    return gem_cli_line_ask(line, "result> ", result, end);
 }
 
-static int answer_call(struct gem_cli_talk *talk, struct gem_cli_line *line, yyjson_mut_val *call)
+/* Gets the result of a call. *yes: there is one; *end: nobody is there to ask any more. */
+static int get_result(struct gem_cli_talk *talk, struct gem_cli_line *line, yyjson_mut_val *function,
+                      struct gem_cli_text *result, bool *yes, bool *end)
 {
-    static const char refused[] = "The user did not allow this call.";
-    yyjson_mut_val *function = yyjson_mut_obj_get(call, "function"), *name = yyjson_mut_obj_get(function, "name");
-    struct gem_cli_text result = {0};
+    yyjson_mut_val *name = yyjson_mut_obj_get(function, "name");
     char *argv[MAX_ARGV + 1], *input;
-    bool yes = true;
     size_t n = 0;
     int code;
 
+    if (!make_argv(command_of(talk, name), argv)) {
+        code = ask_for_result(line, yyjson_mut_get_str(name), result, end);
+        *yes = !code && result->n > 0;
+        return code;
+    }
+    if ((code = ask(line, argv, yes, end)) || !*yes) return code;
     if (!(input = yyjson_mut_val_write(yyjson_mut_obj_get(function, "arguments"), 0, &n)))
         return gem_cli_out_of_memory();
-    if (gem_cli_interrupted()) { /* at the question before: a call without a result would break the conversation */
-        yes = false;
-        code = 0;
-    } else if (!make_argv(command_of(talk, name), argv)) {
-        code = ask_for_result(line, yyjson_mut_get_str(name), &result);
-        yes = result.n > 0;
-    } else if (!(code = ask(line, argv, &yes)) && yes) {
-        code = run_command(argv, input, n, &result);
-    }
-    if (!code) code = gem_cli_talk_result(talk, call, yes ? result.data : refused, yes ? result.n : sizeof refused - 1);
-    gem_cli_text_free(&result);
+    code = run_command(argv, input, n, result);
     free(input);
     return code;
 }
 
-int gem_cli_tools_answer(struct gem_cli_talk *talk, struct gem_cli_line *line, yyjson_mut_val *calls)
+/* A call without a result would break the conversation: what is not answered is refused. */
+int gem_cli_tools_answer(struct gem_cli_talk *talk, struct gem_cli_line *line, yyjson_mut_val *calls, bool *end)
 {
+    static const char refused[] = "The user did not allow this call.";
     size_t i, max;
     yyjson_mut_val *call;
-    int code;
+    int code = 0;
 
+    *end = false;
     yyjson_mut_arr_foreach(calls, i, max, call)
     {
-        if ((code = answer_call(talk, line, call))) return code;
+        struct gem_cli_text result = {0};
+        bool yes = false;
+
+        if (!*end) code = get_result(talk, line, yyjson_mut_obj_get(call, "function"), &result, &yes, end);
+        if (!code)
+            code = gem_cli_talk_result(talk, call, yes ? result.data : refused, yes ? result.n : sizeof refused - 1);
+        gem_cli_text_free(&result);
+        if (code) return code;
     }
     return 0;
 }

@@ -8,7 +8,7 @@
 
 /* Gets the result of each call, from its command or from the person, and adds it to the conversation. A tool's
  * command is "command": ["PROGRAM", "ARGUMENT", ...] beside its "function": it gets the arguments as JSON on standard
- * input, and what it writes is the result. */
-int gem_cli_tools_answer(struct gem_cli_talk *talk, struct gem_cli_line *line, yyjson_mut_val *calls);
+ * input, and what it writes is the result. *end: the person is gone or has interrupted; the rest was refused. */
+int gem_cli_tools_answer(struct gem_cli_talk *talk, struct gem_cli_line *line, yyjson_mut_val *calls, bool *end);
 
 #endif

@@ -98,15 +98,6 @@ static void put_markdown(struct gem_cli_view *view, const char *text, size_t n)
 
 /* ---- for people ------------------------------------------------------------------------------------------------- */
 
-/* A model's text on the terminal of standard error: control characters become '?'. */
-static void put_remark(const char *text, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        const unsigned char c = (unsigned char)text[i];
-        fputc((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f ? '?' : c, stderr);
-    }
-}
-
 static void end_thought(struct gem_cli_view *view)
 {
     if (!view->in_thought) return;
@@ -127,7 +118,7 @@ static void show_thought(struct gem_cli_view *view, const char *text, size_t n)
     view->in_thought = true;
     for (size_t i = 0; i < n; i++) view->n_thought_bytes += ((unsigned char)text[i] & 0xc0) != 0x80;
     if (view->thoughts != GEM_CLI_THOUGHTS_SHOW) return;
-    put_remark(text, n);
+    gem_cli_put_remark(text, n);
     fflush(stderr);
 }
 

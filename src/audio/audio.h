@@ -157,9 +157,11 @@ enum { GEM_AUDIO_BLOCK = 32 };
 void gem_audio_subsample(struct gem_audio_encoder *e, const float *pcm, uint32_t n, uint32_t n_frames, float *out);
 /* One block on e->x [n, hidden]. */
 void gem_audio_conformer(struct gem_audio_encoder *e, uint32_t layer, uint32_t n);
-/* y [n, rows of w] = clip(W clip(x)), x [n, cols of w]. */
+/* y [n, rows of w] = clip(W clip(x)), x [n, cols of w]; the second of silu(x), which takes the place of x. */
 void gem_audio_product(struct gem_audio_encoder *e, float *y, const struct gem_audio_linear *l, const float *x,
                        uint32_t n);
+void gem_audio_product_silu(struct gem_audio_encoder *e, float *y, const struct gem_audio_linear *l, float *x,
+                            uint32_t n);
 
 struct gem_audio_state {
     float *k, *v; /* [GEM_AUDIO_DISTANCES - 1, hidden] of the newest tokens, scaled keys */

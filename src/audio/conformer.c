@@ -67,24 +67,13 @@ static void join(struct gem_audio_encoder *e, const float *w, float scale, uint3
     run(e, n, join_items, &job);
 }
 
-static void silu_items(void *context, size_t begin, size_t end, unsigned thread)
-{
-    const struct job *j = context;
-
-    (void)thread;
-    for (size_t i = begin; i < end; i++) j->e->products.kern->sigmoid_mul(j->x + i * j->n, j->x + i * j->n, j->n);
-}
-
 /* ---- feed-forward -------------------------------------------------------------------------------------------- */
 
 static void feed_forward(struct gem_audio_encoder *e, const struct gem_audio_ffn *ff, uint32_t n)
 {
-    struct job silu = {.e = e, .x = e->wide, .n = e->w->ffn};
-
     norm(e, e->norm, e->x, ff->norm, n);
     gem_audio_product(e, e->wide, &ff->up, e->norm, n);
-    run(e, n, silu_items, &silu);
-    gem_audio_product(e, e->norm, &ff->down, e->wide, n);
+    gem_audio_product_silu(e, e->norm, &ff->down, e->wide, n);
     join(e, ff->post_norm, residual_weight, n);
 }
 

@@ -13,6 +13,7 @@ struct job {
     struct gem_audio_encoder *e;
     const struct gem_audio_linear *l;
     const float *x;
+    float *silu; /* x, when SiLU comes first; else NULL */
     float *y;
     uint32_t n;     /* rows of x and y */
     uint16_t *half; /* [n, cols] */
@@ -26,6 +27,13 @@ static void clamp(float *y, const float *x, size_t n, float min, float max)
     }
 }
 
+static void silu(const struct job *j, size_t row)
+{
+    float *x = j->silu + row * j->l->w.cols;
+
+    j->e->products.kern->sigmoid_mul(x, x, j->l->w.cols);
+}
+
 /* ---- float32 and int8 ---------------------------------------------------------------------------------------- */
 
 static void clamp_in(void *context, size_t begin, size_t end, unsigned thread)
@@ -34,7 +42,10 @@ static void clamp_in(void *context, size_t begin, size_t end, unsigned thread)
     const size_t k = j->l->w.cols;
 
     (void)thread;
-    clamp(j->e->clip + begin * k, j->x + begin * k, (end - begin) * k, j->l->in_min, j->l->in_max);
+    for (size_t i = begin; i < end; i++) {
+        if (j->silu) silu(j, i);
+        clamp(j->e->clip + i * k, j->x + i * k, k, j->l->in_min, j->l->in_max);
+    }
 }
 
 static void clamp_out(void *context, size_t begin, size_t end, unsigned thread)
@@ -50,7 +61,7 @@ static void product(struct job *j)
 {
     const struct gem_audio_linear *l = j->l;
     struct gem_forward *f = &j->e->products;
-    const bool clips_in = l->in_min > -INFINITY || l->in_max < INFINITY;
+    const bool clips_in = l->in_min > -INFINITY || l->in_max < INFINITY || j->silu;
     struct gem_act act = gem_act_of(f, clips_in ? j->e->clip : j->x, l->w.cols, j->n, l->w.cols);
 
     if (clips_in) gem_pool_run(f->pool, j->n, 8, clamp_in, j);
@@ -64,9 +75,13 @@ static void round_rows(void *context, size_t begin, size_t end, unsigned thread)
 {
     const struct job *j = context;
     const size_t k = j->l->w.cols;
+    float *row = j->e->products.threads[thread].tile;
 
-    clamp_in(context, begin, end, thread);
-    for (size_t i = begin; i < end; i++) j->e->products.kern->to_bf16(j->half + i * k, j->e->clip + i * k, k);
+    for (size_t i = begin; i < end; i++) {
+        if (j->silu) silu(j, i);
+        clamp(row, j->x + i * k, k, j->l->in_min, j->l->in_max);
+        j->e->products.kern->to_bf16(j->half + i * k, row, k);
+    }
 }
 
 enum { BLOCK_ROWS = 128 };
@@ -97,15 +112,31 @@ static void half_tiles(void *context, size_t begin, size_t end, unsigned thread)
     }
 }
 
+static void run(struct job *j)
+{
+    struct gem_pool *pool = j->e->products.pool;
+
+    if (!j->l->half) {
+        product(j);
+        return;
+    }
+    gem_pool_run(pool, j->n, 4, round_rows, j);
+    gem_pool_run(pool, (j->l->w.rows + GEM_TILE - 1) / GEM_TILE, 4, half_tiles, j);
+}
+
 void gem_audio_product(struct gem_audio_encoder *e, float *y, const struct gem_audio_linear *l, const float *x,
                        uint32_t n)
 {
     struct job job = {.e = e, .l = l, .x = x, .y = y, .n = n, .half = (uint16_t *)(void *)e->products.act};
 
-    if (!l->half) {
-        product(&job);
-        return;
-    }
-    gem_pool_run(e->products.pool, n, 4, round_rows, &job);
-    gem_pool_run(e->products.pool, (l->w.rows + GEM_TILE - 1) / GEM_TILE, 4, half_tiles, &job);
+    run(&job);
+}
+
+void gem_audio_product_silu(struct gem_audio_encoder *e, float *y, const struct gem_audio_linear *l, float *x,
+                            uint32_t n)
+{
+    struct job job = {.e = e, .l = l, .x = x, .silu = x, .y = y, .n = n};
+
+    job.half = (uint16_t *)(void *)e->products.act;
+    run(&job);
 }

@@ -125,7 +125,7 @@ gem_status gem_chat_encode(struct gem_chat_prompt *p, const struct gem_tokenizer
     gem_status st;
 
     gem_chat_find_ids(&e.ids, p->text.format, t);
-    for (size_t i = 0; i < e.n_seen; i++)
+    for (size_t i = 0; seen && i < n_seen; i++)
         if (seen[i] < 0 || (uint32_t)seen[i] >= gem_tokenizer_vocab(t))
             return gem_fail(err, GEM_E_LIMIT, 0, "seen: token %zu is %d, the vocabulary has %u", i, (int)seen[i],
                             gem_tokenizer_vocab(t));

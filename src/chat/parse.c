@@ -402,8 +402,8 @@ static size_t push_decided(gem_chat_parser *p, const char *s, size_t n)
 
     if (n == 0) return 0;
     for (size_t at = 0; at < n && !p->status;) {
-        size_t len;
-        bool partial;
+        size_t len = 0;
+        bool partial = false;
         const int control = s[at] == '<' ? control_at(p, s + at, n - at, &len, &partial) : -1;
 
         if (s[at] != '<' || (control < 0 && !partial)) {
@@ -494,7 +494,7 @@ gem_status gem_chat_parser_close_thought(gem_chat_parser *p, int32_t *tokens, si
         if (p->held.n > 0 && memcmp(p->held.s, label, p->held.n)) rest = newline;
         p->status = gem_tokenizer_encode(p->t, rest, strlen(rest), false, tokens, 7, &count, err);
         p->held.n = 0;
-    } else if (p->held.n == 0) {
+    } else if (p->held.n == 0 && !p->empty) { /* an empty thought is the label alone */
         p->status = gem_tokenizer_encode(p->t, newline, 1, false, tokens, 7, &count, err);
     }
     if (!p->status && count > 7) p->status = gem_fail(err, GEM_E_UNSUPPORTED, 0, "a newline of %zu tokens", count);

@@ -10,6 +10,8 @@
 #include "chat/declare.h"
 #include "chat/values.h"
 
+enum { MAX_CALLS = 4096 }; /* of one message: each result looks for its call */
+
 enum role { ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT, ROLE_TOOL, ROLE_OTHER };
 
 struct renderer {
@@ -284,6 +286,8 @@ static void put_calls(struct renderer *r, size_t i, yyjson_val *calls)
     yyjson_val *call;
 
     snprintf(where, sizeof where, "message %zu", i);
+    if (yyjson_arr_size(calls) > MAX_CALLS && !r->t->status)
+        r->t->status = gem_fail(r->err, GEM_E_LIMIT, 0, "%s: more than %d calls", where, MAX_CALLS);
     yyjson_arr_foreach(calls, k, max, call)
     {
         yyjson_val *function = function_of(call), *name = yyjson_obj_get(function, "name");
@@ -401,10 +405,9 @@ static size_t put_results(struct renderer *r, size_t i, yyjson_val *calls)
     return k;
 }
 
-static void check_tool_message(struct renderer *r, size_t i)
+/* caller: the message before it that is not a tool's; r->n: none. */
+static void check_tool_message(struct renderer *r, size_t i, size_t caller)
 {
-    const size_t caller = before(r, i);
-
     if (r->o->reference) return;
     if (caller == r->n || !calls_of(r->messages[caller]) || own_results_of(r->messages[caller]))
         fail(r, i, "a tool's result without a call right before it");
@@ -475,14 +478,13 @@ static void put_message(struct renderer *r, size_t i)
         has_text = r->t->n > begin;
     }
     r->last = n_results ? LAST_RESULT : calls ? LAST_CALL : LAST_NONE;
-    if (calls && !n_results)
+    if (calls && !n_results) {
         gem_chat_put_control(r->t, GEM_CHAT_RESPONSE);
-    else if (assistant && next < r->n && r->roles[next] == ROLE_ASSISTANT)
         return;
-    else if (n_results && (text_first || !has_text) && next == r->n)
-        return;
-    else
-        end_turn(r);
+    }
+    if (assistant && next < r->n && r->roles[next] == ROLE_ASSISTANT) return; /* which goes on with this turn */
+    if (n_results && (text_first || !has_text) && next == r->n) return;       /* the model goes on with it */
+    end_turn(r);
     if (own && has_text && !r->o->reference) r->last = LAST_NONE;
 }
 
@@ -534,13 +536,17 @@ static void put_generation(struct renderer *r)
 
 static void render_gemma4(struct renderer *r)
 {
+    size_t caller = r->n;
+
     gem_chat_put_control(r->t, GEM_CHAT_BOS);
     put_system(r, yyjson_doc_get_root(r->p->tools));
     for (size_t i = r->n > 0 && r->roles[0] == ROLE_SYSTEM; i < r->n && !r->t->status; i++) {
-        if (r->roles[i] == ROLE_TOOL)
-            check_tool_message(r, i);
-        else
+        if (r->roles[i] == ROLE_TOOL) {
+            check_tool_message(r, i, caller);
+        } else {
             put_message(r, i);
+            caller = i;
+        }
     }
     if (!r->o->history_only) put_generation(r);
 }

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { MAX_REFERENCES = 32, MAX_DEPTH = 32 };
+enum { MAX_REFERENCES = 32, MAX_DEPTH = 32, MAX_SCHEMAS = 4096 };
 
 static const struct {
     const char *upper;
@@ -78,7 +78,7 @@ gem_status gem_chat_schema_follow(yyjson_val **schema, yyjson_val *root, gem_err
 
 struct reader {
     yyjson_val *root;
-    int depth;
+    int depth, n;
     gem_error *err;
 };
 
@@ -158,6 +158,7 @@ static gem_status read_schema(struct reader *r, struct gem_chat_schema *out, yyj
 
     if (!yyjson_is_obj(schema)) return GEM_OK; /* true: anything */
     if (++r->depth > MAX_DEPTH) return gem_fail(r->err, GEM_E_FORMAT, 0, "a schema that holds itself has no end");
+    if (++r->n > MAX_SCHEMAS) return gem_fail(r->err, GEM_E_LIMIT, 0, "a schema of more than %d schemas", MAX_SCHEMAS);
     read_fields(out, schema); /* what stands beside a $ref goes first */
     if ((st = gem_chat_schema_follow(&schema, r->root, r->err))) return st;
     read_fields(out, schema);

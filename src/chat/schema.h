@@ -24,7 +24,8 @@ struct gem_chat_schema {
     bool nullable;
 };
 
-/* root: where "#/..." references begin. GEM_E_FORMAT for a reference that leads nowhere, elsewhere or in a circle. */
+/* root: where "#/..." references begin. GEM_E_FORMAT for a reference that leads nowhere, elsewhere or in a circle;
+ * GEM_E_LIMIT for unions of unions without number. */
 gem_status gem_chat_schema_read(struct gem_chat_schema *out, yyjson_val *root, yyjson_val *schema, gem_error *err);
 
 /* Follows $ref as long as there is one. */

@@ -4,6 +4,8 @@
 #define GEM_ENGINE_INTERNAL_H
 
 #include "chat/chat.h"
+#include "generate/answer.h"
+#include "generate/constraint.h"
 #include "model/forward.h"
 #include "tokenizer/tokenizer.h"
 
@@ -18,6 +20,12 @@ struct gem_ledger {
     atomic_ullong taken; /* all but mapped weights */
 };
 
+/* The only part of an open model that changes: made once, when it is first wanted. */
+struct gem_model_shared {
+    pthread_mutex_t mutex;
+    struct gem_trie *trie; /* of the vocabulary, for constraints */
+};
+
 struct gem_model {
     struct gem_ledger *ledger;
     struct gem_archive archive;
@@ -27,6 +35,7 @@ struct gem_model {
     struct gem_kernels kern;
     struct gem_tokenizer *tokenizer; /* NULL: the files have none that can be used */
     gem_error no_tokenizer;          /* why */
+    struct gem_model_shared *shared;
     gem_model_info info;
     gem_chat_info chat;
     char *name;
@@ -81,6 +90,9 @@ gem_status gem_recommend_from_gguf(struct gem_model *m, gem_error *err);
 /* How the checkpoint talks: by its vocabulary, and by its template as far as that is known. */
 gem_status gem_chat_from_folder(struct gem_model *m, gem_error *err);
 gem_status gem_chat_from_gguf(struct gem_model *m, gem_error *err);
+
+/* Lives as long as the model. */
+gem_status gem_model_trie(const gem_model *model, const struct gem_trie **out, gem_error *err);
 
 /* Bytes that this machine can give without swapping; UINT64_MAX when unknown. */
 uint64_t gem_memory_available(void);

@@ -307,6 +307,8 @@ static gem_status open_model(gem_model **out, const char *path, const gem_model_
         return gem_fail(err, GEM_E_ARGUMENT, 0, "precision: %d is neither fast (0) nor exact (1)", (int)o->precision);
     if (!(m = gem_calloc(1, sizeof *m, "a model", err))) return st;
     if (!(m->ledger = gem_calloc(1, sizeof *m->ledger, "a model", err))) goto fail;
+    if (!(m->shared = gem_calloc(1, sizeof *m->shared, "a model", err))) goto fail;
+    pthread_mutex_init(&m->shared->mutex, NULL);
     m->bos = -1;
     gem_fail(&m->no_tokenizer, GEM_E_UNSUPPORTED, 0, "%s: the model has no tokenizer", path);
     m->metadata_only = o->metadata_only;
@@ -346,6 +348,11 @@ gem_status gem_model_open(gem_model **out, const char *path, const gem_model_opt
 void gem_model_close(gem_model *m)
 {
     if (!m) return;
+    if (m->shared) {
+        gem_trie_close(m->shared->trie);
+        pthread_mutex_destroy(&m->shared->mutex);
+        gem_free(m->shared);
+    }
     gem_weights_close(&m->w);
     gem_tokenizer_close(m->tokenizer);
     gem_archive_close(&m->archive);

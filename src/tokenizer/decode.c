@@ -52,6 +52,13 @@ static uint8_t byte_of(const struct gem_tokenizer *t, uint32_t id)
     return byte;
 }
 
+bool gem_tokenizer_is_byte(const struct gem_tokenizer *t, int32_t id, uint8_t *byte)
+{
+    if (id < 0 || (uint32_t)id >= t->n_vocab || t->kind[id] != GEM_PIECE_BYTE) return false;
+    *byte = byte_of(t, (uint32_t)id);
+    return true;
+}
+
 static gem_status check_id(const struct gem_tokenizer *t, int32_t id, gem_error *err)
 {
     if (id >= 0 && (uint32_t)id < t->n_vocab) return GEM_OK;

@@ -26,6 +26,8 @@ const char *gem_tokenizer_piece(const struct gem_tokenizer *t, int32_t id, size_
 /* -1 when there is none. Control tokens included. */
 int32_t gem_tokenizer_find(const struct gem_tokenizer *t, const char *piece, size_t n);
 bool gem_tokenizer_is_control(const struct gem_tokenizer *t, int32_t id);
+/* Whether the piece stands for one byte ("<0x41>"), and which. */
+bool gem_tokenizer_is_byte(const struct gem_tokenizer *t, int32_t id, uint8_t *byte);
 
 /* As gem_tokenize, gem_detokenize, gem_text_stream_* in gemmule.h. */
 gem_status gem_tokenizer_encode(const struct gem_tokenizer *t, const char *text, size_t n_bytes, bool control,

@@ -8,7 +8,7 @@ import scripted
 from harness import E2B, Case, main, run
 
 THOUGHT = ['<|channel>', 'thought\n', 'Hm, ', 'let me see.', '\n', '<channel|>']
-CALL = ['<|tool_call>', 'call:clock{zone:', 'UTC', '}', '<tool_call|>', '<|tool_response>']
+CALL = ['<|tool_call>', 'call:clock{zone:', '3', '}', '<tool_call|>', '<|tool_response>']
 
 
 class Talk(Case):
@@ -20,7 +20,7 @@ class Talk(Case):
         path.write_text(json.dumps([{
             'type': 'function', 'command': command,
             'function': {'name': 'clock', 'description': 'Tells the time.',
-                         'parameters': {'type': 'object', 'properties': {'zone': {'type': 'string'}}}}}]))
+                         'parameters': {'type': 'object', 'properties': {'zone': {'type': 'integer'}}}}}]))
         return path
 
     def events(self, *words):
@@ -50,9 +50,9 @@ class Run(Talk):
         model = self.caller()
         words = ['--think', 'on', '--tools', self.tools(['date']), model, 'Time?']
         events = self.events(*words)
-        self.assertEqual(events[-2], {'type': 'call', 'name': 'clock', 'arguments': {'zone': 'UTC'}})
-        self.assertEqual(events[-1]['message']['tool_calls'][0]['function'], {'name': 'clock', 'arguments': {'zone': 'UTC'}})
-        self.assertEqual(self.good('run', '--greedy', *words), b'clock {"zone":"UTC"}\n')
+        self.assertEqual(events[-2], {'type': 'call', 'name': 'clock', 'arguments': {'zone': 3}})
+        self.assertEqual(events[-1]['message']['tool_calls'][0]['function'], {'name': 'clock', 'arguments': {'zone': 3}})
+        self.assertEqual(self.good('run', '--greedy', *words), b'clock {"zone":3}\n')
 
     def test_malformed(self):
         model = self.model(['model\n', '<|channel>', 'thought\n', '<channel|>', '<|tool_call>', 'clock?', '<tool_call|>',
@@ -120,18 +120,28 @@ class Chat(Talk):
     def test_tools_are_run_after_asking(self):
         model, tools = self.caller(), self.tools(['sh', '-c', 'cat; echo " at noon"'])
         out, err = self.chat(model, f'Time?\ny\n/save {self.dir}/saved.json\n', '--tools', tools)
-        self.assertEqual(out, 'clock {"zone":"UTC"}\nIt is noon.\n')
+        self.assertEqual(out, 'clock {"zone":3}\nIt is noon.\n')
         self.assertIn('run: sh -c cat; echo " at noon"\n', err)
         saved = json.loads((self.dir / 'saved.json').read_text())
         self.assertEqual([m['role'] for m in saved['messages']], ['user', 'assistant', 'tool', 'assistant'])
         self.assertEqual(saved['messages'][2],
-                         {'role': 'tool', 'tool_call_id': 'call_1', 'content': '{"zone":"UTC"} at noon'})
+                         {'role': 'tool', 'tool_call_id': 'call_1', 'content': '{"zone":3} at noon'})
         self.assertEqual(saved['tools'], json.loads(tools.read_text()))
         for answer in ('n\n', '\n', ''):  # nothing is run without a yes
             marker = self.dir / 'ran'
             out, _ = self.chat(model, 'Time?\n' + answer, '--tools', self.tools(['touch', str(marker)]))
-            self.assertIn('It is noon.', out)
+            self.assertEqual('It is noon.' in out, answer != '')  # with nobody there, nothing goes on
             self.assertFalse(marker.exists())
+
+    def test_the_end_of_input_ends_a_loop(self):
+        """Thinking, this model calls again and again; each prompt goes on where the last one ended."""
+        out, err = self.chat(self.caller(), 'Time?\nn\nn\n', '--think', 'on', '--stats', '--tools', self.tools(['date']))
+        self.assertEqual(out, 'clock {"zone":3}\n' * 3)
+        counts = [tuple(map(int, c)) for c in
+                  re.findall(r'prompt (\d+) tokens \((\d+) kept\).*answer (\d+) tokens', err)]
+        self.assertEqual(len(counts), 3)
+        for (n, _, generated), (_, kept, _) in zip(counts, counts[1:]):
+            self.assertEqual(kept, n + generated)  # the stop token was drawn, so all before it is there
 
     def test_failing_tools(self):
         model = self.caller()

@@ -3,6 +3,8 @@
  * compared in chat_real.c. */
 #include "unit/chat_cases.h"
 
+#include "chat/values.h"
+
 /* ---- rendering -------------------------------------------------------------------------------------------------- */
 
 static void check_case(void *user, yyjson_val *c)
@@ -299,9 +301,9 @@ static void test_refusals(void)
 
 static void test_deep_json_is_refused(void)
 {
-    char json[1024] = "[", *p = json + 1;
+    char json[1024] = "";
 
-    p = memset(p, '[', 500);
+    memset(json, '[', 500);
     expect(json, NULL, (gem_chat_options){0}, NULL, "nested deeper than 64 at byte 64");
 }
 
@@ -317,6 +319,34 @@ static void test_many_definitions(void) /* each holds the next twice: doubling, 
     expect("[" USER("x") "]", tools, (gem_chat_options){0}, NULL, "declarations of more than");
 }
 
+static void test_many_unions(void) /* the same with unions: what is read doubles, though nothing is written */
+{
+    char tools[8192], *p = tools;
+
+    p += sprintf(p, "[{\"function\":{\"name\":\"f\",\"parameters\":{\"type\":\"object\",\"$defs\":{");
+    for (int i = 0; i < 30; i++)
+        p +=
+            sprintf(p, "\"d%d\":{\"anyOf\":[{\"$ref\":\"#/$defs/d%d\"},{\"$ref\":\"#/$defs/d%d\"}]},", i, i + 1, i + 1);
+    sprintf(p, "\"d30\":{}},\"properties\":{\"a\":{\"$ref\":\"#/$defs/d0\"}}}}}]");
+    expect("[" USER("x") "]", tools, (gem_chat_options){0}, NULL, "more than 4096 schemas");
+}
+
+static void test_many_results(void) /* looking for each one's call from its place on would take hours */
+{
+    enum { N = 300000 };
+    static const char call[] = "[" CALL("", F("c", "{}")), result[] = "," RESULT("\"tool_call_id\":\"c\",", "1");
+    char *messages = malloc(sizeof call + N * sizeof result + 2), *p = messages;
+    gem_chat_prompt *prompt = NULL;
+
+    p = (char *)memcpy(p, call, sizeof call - 1) + sizeof call - 1;
+    for (int i = 0; i < N; i++) p = (char *)memcpy(p, result, sizeof result - 1) + sizeof result - 1;
+    *p++ = ']';
+    CHECK(!gem_chat_prompt_open(&prompt, NULL, GEM_CHAT_GEMMA4_SMALL, messages, (size_t)(p - messages), NULL, 0, NULL,
+                                NULL));
+    gem_chat_prompt_close(prompt);
+    free(messages);
+}
+
 static void test_gemma3(void)
 {
     static const char messages[] = "[{\"role\":\"system\",\"content\":\"Be brief.\"}," USER(
@@ -329,6 +359,16 @@ static void test_gemma3(void)
            NULL);
     expect(messages, TOOL("{}"), o, NULL, "tools: Gemma 3's conversations have none");
     expect("[{\"role\":\"user\",\"content\":[{\"type\":\"image\"}]}]", NULL, o, NULL, "text only");
+}
+
+static void test_lower_case(void) /* UnicodeData.txt */
+{
+    static const uint32_t pairs[][2] = {{'A', 'a'},         {'[', '['},       {0xc9, 0xe9},        {0xd7, 0xd7},
+                                        {0x100, 0x101},     {0x101, 0x101},   {0x178, 0xff},       {0x410, 0x430},
+                                        {0x1e9e, 0xdf},     {0x2126, 0x3c9},  {0x2160, 0x2170},    {0x10400, 0x10428},
+                                        {0x1e921, 0x1e943}, {0x65e5, 0x65e5}, {0x10ffff, 0x10ffff}};
+
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) CHECK_EQ(gem_chat_lower(pairs[i][0]), pairs[i][1]);
 }
 
 static void test_templates(void)
@@ -461,7 +501,10 @@ int main(int argc, char **argv)
         {"refusals", test_refusals},
         {"deep_json_is_refused", test_deep_json_is_refused},
         {"many_definitions", test_many_definitions},
+        {"many_unions", test_many_unions},
+        {"many_results", test_many_results},
         {"gemma3", test_gemma3},
+        {"lower_case", test_lower_case},
         {"templates", test_templates},
         {"outputs", test_outputs},
         {"types_are_those_declared", test_types_are_those_declared},

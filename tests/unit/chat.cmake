@@ -4,7 +4,8 @@ gem_test(chat_random SOURCES unit/chat_random.c PARTS base tensor kernels files 
 gem_test(chat_turns SOURCES unit/chat_turns.c PARTS ${GEM_PARTS})
 
 # The released tokenizer, where GEM_SHARED names the shared folder.
-add_executable(test_chat_real unit/chat_real.c $<TARGET_OBJECTS:gem_base> $<TARGET_OBJECTS:gem_tensor> $<TARGET_OBJECTS:gem_kernels>
+add_executable(test_chat_real unit/chat_real.c $<TARGET_OBJECTS:gem_base> $<TARGET_OBJECTS:gem_tensor>
+    $<TARGET_OBJECTS:gem_kernels>
     $<TARGET_OBJECTS:gem_files> $<TARGET_OBJECTS:gem_tokenizer> $<TARGET_OBJECTS:gem_chat> $<TARGET_OBJECTS:yyjson>)
 target_include_directories(test_chat_real PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src
     ${PROJECT_SOURCE_DIR}/tests)

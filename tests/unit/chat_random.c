@@ -131,7 +131,7 @@ static void hear(void *user, const gem_chat_event *e)
  * text that spells none can be parsed from the text. */
 static void run_one(void)
 {
-    static const char begin[] = "<|turn>model\n";
+    static const char begin[] = "<bos><|turn>model\n";
     yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
     yyjson_mut_val *messages = yyjson_mut_arr(doc), *message = yyjson_mut_arr_add_obj(doc, messages);
     gem_chat_prompt *prompt = NULL;
@@ -139,7 +139,7 @@ static void run_one(void)
     gem_chat_parser *p = NULL;
     gem_error err = {0};
     yyjson_doc *went_in;
-    const char *text = "", *answer;
+    const char *text = "";
     size_t n_json = 0, n;
     char *json;
 
@@ -152,12 +152,9 @@ static void run_one(void)
                          &(gem_chat_options){.history_only = true}, &err);
     CHECK(prompt && heard.calls);
     n = prompt ? gem_chat_prompt_text(prompt, &text) : 0;
-    answer = strstr(text, begin);
+    CHECK(n > sizeof begin && !memcmp(text, begin, sizeof begin - 1));
     CHECK(!gem_chat_reader_open(&p, NULL, GEM_CHAT_GEMMA4_LARGE, NULL, hear, &heard, NULL));
-    if (answer) {
-        answer += sizeof begin - 1;
-        CHECK(!gem_chat_parser_push_text(p, answer, n - (size_t)(answer - text), NULL));
-    }
+    if (n > sizeof begin) CHECK(!gem_chat_parser_push_text(p, text + sizeof begin - 1, n - (sizeof begin - 1), NULL));
     CHECK(!gem_chat_parser_finish(p, NULL));
     CHECK_EQ(heard.n, PER_PROMPT);
     gem_chat_parser_close(p);

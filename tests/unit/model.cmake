@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
-gem_test(sampler SOURCES unit/sampler.c PARTS base generate)
+gem_test(sampler SOURCES unit/sampler.c PARTS base tensor kernels files tokenizer generate)
 gem_test(cache SOURCES unit/cache.c PARTS base tensor kernels files model)

@@ -279,10 +279,20 @@ static gem_status generate(const void *context, gem_error *err)
                                    .min_p = 0.01f,
                                    .repetition_penalty = 1.1f,
                                    .frequency_penalty = 0.1f,
+                                   .typical_p = 0.9f,
+                                   .xtc_probability = 0.5f,
+                                   .xtc_threshold = 0.1f,
+                                   .dry_multiplier = 0.5f,
                                    .bias = &bias,
                                    .n_bias = 1,
                                    .seed = 1};
-    const gem_generate_options options = {.sampling = &sampling, .max_tokens = 3, .ignore_stop = true};
+    const gem_stop_string stop = {"never", 5};
+    const gem_generate_options options = {.sampling = &sampling,
+                                          .max_tokens = 3,
+                                          .ignore_stop = true,
+                                          .min_tokens = 2,
+                                          .stop_strings = gem_model_get_info(c->model)->has_tokenizer ? &stop : NULL,
+                                          .n_stop_strings = gem_model_get_info(c->model)->has_tokenizer};
     const int32_t prompt[] = {2, 5, 6, 7};
     gem_session *session;
     gem_status st;
@@ -324,6 +334,57 @@ static gem_status converse(const void *context, gem_error *err)
     return st;
 }
 
+struct constraint_case {
+    const gem_model *model;
+    const char *schema, *tools;
+};
+
+/* Compiles, looks at masks, and is thrown away. */
+static gem_status constrain(const void *context, gem_error *err)
+{
+    const struct constraint_case *c = context;
+    gem_constraint *constraint;
+    gem_matcher *matcher = NULL;
+    const uint64_t *allowed;
+    int32_t forced[16];
+    size_t n = 0;
+    bool may_end;
+    gem_status st = c->schema
+                        ? gem_constraint_open_schema(&constraint, c->model, c->schema, strlen(c->schema), NULL, err)
+                        : gem_constraint_open_tools(&constraint, c->model, c->tools, strlen(c->tools), NULL, NULL, err);
+
+    if (st) return st;
+    st = gem_matcher_open(&matcher, constraint, err);
+    if (!st) st = gem_matcher_mask(matcher, 100, &allowed, &n, &may_end, err);
+    if (!st) st = gem_matcher_forced(matcher, 100, forced, 16, &n, err);
+    for (size_t i = 0; i < n && !st; i++) st = gem_matcher_accept(matcher, forced[i], err);
+    if (!st) st = gem_matcher_mask(matcher, 90, &allowed, &n, &may_end, err);
+    gem_matcher_close(matcher);
+    gem_constraint_close(constraint);
+    return st;
+}
+
+static void check_constraints(gem_model *model)
+{
+    static const char schema[] =
+        "{\"type\":\"object\",\"properties\":{\"name\":{\"type\":\"string\",\"maxLength\":30},\"x\":{\"type\":"
+        "\"integer\",\"minimum\":3,\"maximum\":77},\"p\":{\"pattern\":\"^[a-z]+$\",\"maxLength\":4},\"l\":{\"type\":"
+        "\"array\",\"items\":{\"anyOf\":[{\"$ref\":\"#\"},{\"enum\":[1,\"a\"]}]}}},\"required\":[\"name\"],"
+        "\"additionalProperties\":true}";
+    static const char tools[] =
+        "[{\"name\":\"get\",\"parameters\":{\"type\":\"object\",\"properties\":{\"n\":{\"type\":"
+        "\"integer\"}},\"required\":[\"n\"]}}]";
+    const struct constraint_case with_schema = {.model = model, .schema = schema};
+    const struct constraint_case with_tools = {.model = model, .tools = tools};
+    gem_constraint *first = NULL;
+
+    /* The model keeps its tree of tokens: made in peace first, so that it is nobody's leak. */
+    CHECK_EQ(gem_constraint_open_regex(&first, model, "a", 1, NULL, NULL), GEM_OK);
+    gem_constraint_close(first);
+    check_operation("constraint from a schema", constrain, &with_schema, 1000);
+    check_operation("constraint from tools", constrain, &with_tools, 1000);
+}
+
 /* Everything that a program does with a model; each step on the ones before it, opened in peace. */
 static void check_model(const char *what, const char *path, gem_precision precision)
 {
@@ -346,6 +407,7 @@ static void check_model(const char *what, const char *path, gem_precision precis
         check_operation("gem_tokenize", tokenize, &c, 1000);
         if (gem_model_get_chat(c.model)->format >= GEM_CHAT_GEMMA4_SMALL)
             check_operation("gem_chat_render and a parser", converse, &c, 1000);
+        if (gem_model_token_id(c.model, "<|tool_call>", 12) >= 0) check_constraints(c.model);
     }
     gem_engine_close(c.engine);
     gem_model_close(c.model);

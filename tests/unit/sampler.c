@@ -88,6 +88,112 @@ static void test_min_p_is_relative_to_the_best(void)
     CHECK_EQ(counts[3], 0);
 }
 
+/* Which tokens are left, as transformers 5.23's processors have it: temperature, top-k, top-p, min-p, typical. */
+static void test_typical_as_hugging_face(void)
+{
+    static const float l[VOCAB] = {2.5f, 2.25f, 1.5f, 0.75f, 0.5f, 0.0f, -1.0f, -3.0f};
+    static const struct {
+        gem_sampling s;
+        const char *left;
+    } cases[] = {
+        {{.temperature = 1, .typical_p = 0.15f}, "01000000"},
+        {{.temperature = 1, .typical_p = 0.35f}, "01100000"},
+        {{.temperature = 1, .typical_p = 0.5f}, "11100000"},
+        {{.temperature = 1, .typical_p = 0.9f}, "11110000"},
+        {{.temperature = 1, .typical_p = 0.97f}, "11111100"},
+        {{.temperature = 0.7f, .top_k = 6, .top_p = 0.9f, .min_p = 0.05f, .typical_p = 0.6f}, "11000000"},
+        {{.temperature = 1.5f, .top_p = 0.95f, .min_p = 0.1f, .typical_p = 0.4f}, "01100000"},
+        {{.temperature = 2, .top_k = 5, .typical_p = 0.8f}, "11110000"},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int counts[VOCAB];
+        count(&cases[i].s, l, counts);
+        for (int t = 0; t < VOCAB; t++) CHECK_EQ(counts[t] > 0, cases[i].left[t] == '1');
+    }
+}
+
+/* Probabilities 0.4, 0.3, 0.2, 0.1: of those at 0.15 or more only the last stays, in the given share of draws. */
+static void test_xtc_leaves_the_least_of_the_top(void)
+{
+    const float l[VOCAB] = {logf(0.3f), logf(0.4f), logf(0.1f), logf(0.2f), -INFINITY, -INFINITY, -INFINITY, -INFINITY};
+    gem_sampling s = {.temperature = 1, .xtc_probability = 1, .xtc_threshold = 0.15f, .seed = 9};
+    int counts[VOCAB];
+    double expected;
+
+    count(&s, l, counts);
+    CHECK_EQ(counts[0] + counts[1], 0);
+    expected = DRAWS * 0.2 / 0.3;
+    CHECK(fabs(counts[3] - expected) < 5 * sqrt(DRAWS * 2.0 / 9));
+    s.xtc_probability = 0.5f;
+    count(&s, l, counts);
+    expected = DRAWS * 0.5 * 0.4; /* the other half of the draws is untouched */
+    CHECK(fabs(counts[1] - expected) < 5 * sqrt(DRAWS * 0.2 * 0.8));
+    s = (gem_sampling){.temperature = 1, .xtc_probability = 1, .xtc_threshold = 0.35f, .seed = 9};
+    count(&s, l, counts); /* only one reaches it: nothing is left out */
+    CHECK(fabs(counts[1] - DRAWS * 0.4) < 5 * sqrt(DRAWS * 0.24));
+}
+
+/* The definition, without a window's or a breaker's help: for each token the longest earlier copy of the end that it
+ * would prolong. */
+static size_t longest_copy(const int32_t *seen, size_t n, int32_t token, int32_t breaker)
+{
+    size_t longest = 0;
+
+    for (size_t i = 1; i < n; i++) {
+        size_t k = 0;
+        if (seen[i] != token || token == breaker) continue;
+        while (k < i && k < 50 && seen[i - 1 - k] == seen[n - 1 - k] && seen[n - 1 - k] != breaker) k++;
+        if (k > longest) longest = k;
+    }
+    return longest;
+}
+
+static void test_dry_makes_repeating_dear(void)
+{
+    static const int32_t breaker[] = {6};
+    uint64_t seed = 5;
+
+    for (int round = 0; round < 300; round++) {
+        const gem_sampling s = {
+            .dry_multiplier = 0.8f, .dry_base = 1.6f, .dry_allowed = 2, .dry_breakers = breaker, .n_dry_breakers = 1};
+        float plain[VOCAB];
+        int32_t seen[80], best = 0;
+        const size_t n = 1 + (size_t)round % 80;
+        for (size_t i = 0; i < n; i++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            seen[i] = (int32_t)(seed >> 33) % (round % 3 == 0 ? 2 : 7);
+        }
+        for (int t = 0; t < VOCAB; t++) {
+            const size_t k = longest_copy(seen, n, t, 6);
+            plain[t] = logits[t] - (k >= 2 ? (float)(0.8 * pow((double)1.6f, (double)(k - 2))) : 0);
+            if (plain[t] > plain[best]) best = t;
+        }
+        CHECK_EQ(sample(&s, logits, seen, n, 0), best);
+    }
+    {
+        const int32_t seen[] = {1, 2, 3, 1, 2};
+        const float l[VOCAB] = {0.5f, 0, 0, 0.9f};
+        CHECK_EQ(sample(&(gem_sampling){.dry_multiplier = 1}, l, seen, 5, 0), 0);
+        CHECK_EQ(sample(&(gem_sampling){.dry_multiplier = 1, .dry_window = 3}, l, seen, 5, 0), 3);
+        CHECK_EQ(sample(&(gem_sampling){.dry_multiplier = 1, .dry_allowed = 3}, l, seen, 5, 0), 3);
+    }
+}
+
+static void test_only_allowed_tokens_are_drawn(void)
+{
+    const uint64_t allowed[] = {1u << 2 | 1u << 4 | 1u << 7}, none[] = {1u << 7};
+    const gem_sampling s = {.temperature = 1.5f, .seed = 2, .allowed = allowed};
+    int counts[VOCAB];
+    int32_t token;
+
+    count(&s, logits, counts);
+    CHECK_EQ(counts[2] + counts[4], DRAWS);
+    CHECK(counts[4] > 0);
+    CHECK_EQ(sample(&(gem_sampling){.allowed = allowed}, logits, NULL, 0, 0), 2);
+    CHECK_EQ(gem_sample(&(gem_sampling){.allowed = none}, logits, VOCAB, NULL, 0, 0, &token, NULL), GEM_E_NONFINITE);
+}
+
 static void test_penalties_and_bias(void)
 {
     const int32_t seen[] = {3, 1, 1};
@@ -143,6 +249,10 @@ int main(int argc, char **argv)
         {"top_k_cuts_to_the_best", test_top_k_cuts_to_the_best},
         {"top_p_keeps_the_smallest_set", test_top_p_keeps_the_smallest_set},
         {"min_p_is_relative_to_the_best", test_min_p_is_relative_to_the_best},
+        {"typical_as_hugging_face", test_typical_as_hugging_face},
+        {"xtc_leaves_the_least_of_the_top", test_xtc_leaves_the_least_of_the_top},
+        {"dry_makes_repeating_dear", test_dry_makes_repeating_dear},
+        {"only_allowed_tokens_are_drawn", test_only_allowed_tokens_are_drawn},
         {"penalties_and_bias", test_penalties_and_bias},
         {"a_draw_depends_on_its_arguments_only", test_a_draw_depends_on_its_arguments_only},
         {"refusals_name_the_setting", test_refusals_name_the_setting},

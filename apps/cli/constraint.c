@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "constraint.h"
+
+#include <string.h>
+
+#include "input.h"
+#include "terminal.h"
+
+#define FIELD(member) offsetof(struct gem_cli_constraint_args, member)
+
+const struct gem_cli_option gem_cli_constraint_options[3] = {
+    {.name = "schema",
+     .kind = GEM_CLI_FILE,
+     .offset = FIELD(schema),
+     .value = "FILE",
+     .help = "JSON that satisfies a JSON Schema"},
+    {.name = "grammar",
+     .kind = GEM_CLI_FILE,
+     .offset = FIELD(grammar),
+     .value = "FILE",
+     .help = "text of a grammar in GBNF"},
+    {.name = "regex",
+     .kind = GEM_CLI_STRING,
+     .offset = FIELD(regex),
+     .value = "PATTERN",
+     .help = "text that a regular expression matches whole"},
+};
+
+int gem_cli_constraint_make(gem_constraint **out, const gem_model *model, const char *command,
+                            const struct gem_cli_constraint_args *args, bool thinking)
+{
+    const gem_constraint_options options = {.thought = thinking ? GEM_THOUGHT_OPTIONAL : GEM_THOUGHT_NONE};
+    const char *path = args->schema ? args->schema : args->grammar;
+    struct gem_cli_text text = {0};
+    gem_error err;
+    gem_status st;
+    int code;
+
+    *out = NULL;
+    if (!args->schema + !args->grammar + !args->regex < 2)
+        return gem_cli_usage(command, "--schema, --grammar and --regex exclude each other");
+    if (!path && !args->regex) return 0;
+    if (path && (code = gem_cli_read(&text, path))) return code;
+    if (args->schema)
+        st = gem_constraint_open_schema(out, model, text.data, text.n, &options, &err);
+    else if (args->grammar)
+        st = gem_constraint_open_grammar(out, model, text.data, text.n, &options, &err);
+    else
+        st = gem_constraint_open_regex(out, model, args->regex, strlen(args->regex), &options, &err);
+    gem_cli_text_free(&text);
+    return st ? gem_cli_fail(&err) : 0;
+}
