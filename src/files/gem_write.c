@@ -60,7 +60,7 @@ static uint64_t directory_bytes(const struct gem_native_plan *plan)
 
 static uint8_t *put_name(uint8_t *p, const char *name, size_t n)
 {
-    memcpy(p, name, n);
+    if (n) memcpy(p, name, n);
     return p + n;
 }
 
