@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/sha256.h"
 
-#include <string.h>
-
-/* The first 32 bits of the fractional parts of the cube roots of the first 64 primes. */
+/* The first 32 bits of the fractions of the cube roots of the first 64 primes. */
 static const uint32_t round_constants[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
@@ -16,69 +14,63 @@ static const uint32_t round_constants[64] = {
 
 static uint32_t turn(uint32_t x, int n) { return x >> n | x << (32 - n); }
 
-static void add_block(uint32_t *state, const uint8_t *p)
+static uint32_t read_be32(const uint8_t *p)
 {
-    uint32_t w[64], s[8];
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
 
-    for (int i = 0; i < 16; i++, p += 4)
-        w[i] = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+static void add_block(struct gem_sha256 *s, const uint8_t *block)
+{
+    uint32_t w[64], v[8];
+
+    for (int i = 0; i < 16; i++) w[i] = read_be32(block + (size_t)4 * (size_t)i);
     for (int i = 16; i < 64; i++) {
         const uint32_t a = w[i - 15], b = w[i - 2];
-        w[i] = w[i - 16] + (turn(a, 7) ^ turn(a, 18) ^ a >> 3) + w[i - 7] + (turn(b, 17) ^ turn(b, 19) ^ b >> 10);
+        w[i] = w[i - 16] + w[i - 7] + (turn(a, 7) ^ turn(a, 18) ^ a >> 3) + (turn(b, 17) ^ turn(b, 19) ^ b >> 10);
     }
-    memcpy(s, state, sizeof s);
+    for (int i = 0; i < 8; i++) v[i] = s->state[i];
     for (int i = 0; i < 64; i++) {
-        const uint32_t choice = (s[4] & s[5]) ^ (~s[4] & s[6]), most = (s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]);
-        const uint32_t t =
-            s[7] + (turn(s[4], 6) ^ turn(s[4], 11) ^ turn(s[4], 25)) + choice + round_constants[i] + w[i];
-        const uint32_t u = (turn(s[0], 2) ^ turn(s[0], 13) ^ turn(s[0], 22)) + most;
-
-        memmove(s + 1, s, 7 * sizeof *s);
-        s[4] += t;
-        s[0] = t + u;
+        const uint32_t a = v[0], e = v[4];
+        const uint32_t t1 =
+            v[7] + (turn(e, 6) ^ turn(e, 11) ^ turn(e, 25)) + ((e & v[5]) ^ (~e & v[6])) + round_constants[i] + w[i];
+        const uint32_t t2 = (turn(a, 2) ^ turn(a, 13) ^ turn(a, 22)) + ((a & v[1]) ^ (a & v[2]) ^ (v[1] & v[2]));
+        for (int k = 7; k > 0; k--) v[k] = v[k - 1];
+        v[4] += t1;
+        v[0] = t1 + t2;
     }
-    for (int i = 0; i < 8; i++) state[i] += s[i];
+    for (int i = 0; i < 8; i++) s->state[i] += v[i];
 }
 
 void gem_sha256_begin(struct gem_sha256 *s)
 {
-    static const uint32_t start[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                                      0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-
-    memcpy(s->state, start, sizeof start);
-    s->n_bytes = 0;
+    *s = (struct gem_sha256){
+        .state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19}};
 }
 
-void gem_sha256_add(struct gem_sha256 *s, const void *data, size_t n_bytes)
+void gem_sha256_add(struct gem_sha256 *s, const void *data, size_t n)
 {
     const uint8_t *p = data;
 
-    while (n_bytes > 0) {
-        const size_t used = s->n_bytes % 64, room = 64 - used, n = n_bytes < room ? n_bytes : room;
-
-        if (n == 64) {
-            add_block(s->state, p);
-        } else {
-            memcpy(s->block + used, p, n);
-            if (n == room) add_block(s->state, s->block);
-        }
-        s->n_bytes += n;
-        p += n;
-        n_bytes -= n;
+    for (size_t i = 0; i < n; i++) {
+        s->block[s->n_bytes++ % 64] = p[i];
+        if (s->n_bytes % 64 == 0) add_block(s, s->block);
     }
 }
 
-/* A one, zeros, and the length in bits. */
-struct gem_digest gem_sha256_end(struct gem_sha256 *s)
+void gem_sha256_end(struct gem_sha256 *s, char *hex)
 {
-    static const uint8_t padding[64] = {0x80};
+    static const char digits[] = "0123456789abcdef";
     const uint64_t bits = s->n_bytes * 8;
-    struct gem_digest d;
-    uint8_t length[8];
+    uint8_t byte = 0x80;
 
-    for (int i = 0; i < 8; i++) length[i] = (uint8_t)(bits >> (56 - 8 * i));
-    gem_sha256_add(s, padding, (size_t)((119 - s->n_bytes % 64) % 64 + 1));
-    gem_sha256_add(s, length, 8);
-    for (int i = 0; i < 32; i++) d.bytes[i] = (uint8_t)(s->state[i / 4] >> (24 - 8 * (i % 4)));
-    return d;
+    do {
+        gem_sha256_add(s, &byte, 1);
+        byte = 0;
+    } while (s->n_bytes % 64 != 56);
+    for (int i = 56; i >= 0; i -= 8) {
+        byte = (uint8_t)(bits >> i);
+        gem_sha256_add(s, &byte, 1);
+    }
+    for (int i = 0; i < 64; i++) hex[i] = digits[s->state[i / 8] >> (28 - 4 * (i % 8)) & 15];
+    hex[64] = 0;
 }

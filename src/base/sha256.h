@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * src/base/sha256.h - SHA-256 (FIPS 180-4): the name of a content. Files and requests are hostile, so a hash that can
- * be made to collide would let one user's picture answer for another's. */
+ * src/base/sha256.h - SHA-256 (FIPS 180-4), to compare data with published digests. */
 #ifndef GEM_BASE_SHA256_H
 #define GEM_BASE_SHA256_H
 
 #include <stddef.h>
 #include <stdint.h>
-
-struct gem_digest {
-    uint8_t bytes[32];
-};
 
 struct gem_sha256 {
     uint32_t state[8];
@@ -18,7 +13,8 @@ struct gem_sha256 {
 };
 
 void gem_sha256_begin(struct gem_sha256 *s);
-void gem_sha256_add(struct gem_sha256 *s, const void *data, size_t n_bytes);
-struct gem_digest gem_sha256_end(struct gem_sha256 *s);
+void gem_sha256_add(struct gem_sha256 *s, const void *data, size_t n);
+/* hex [65] receives 64 lower-case digits and a zero. */
+void gem_sha256_end(struct gem_sha256 *s, char *hex);
 
 #endif

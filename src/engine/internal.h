@@ -43,6 +43,12 @@ struct gem_model {
     bool metadata_only;
 };
 
+/* SHA-256 of a content. Files and requests are hostile: with a hash that can be made to collide, one user's picture
+ * could answer for another's. */
+struct gem_digest {
+    uint8_t bytes[32];
+};
+
 struct gem_media {
     const struct gem_model *model;
     gem_media_kind kind;

@@ -59,16 +59,21 @@ static gem_status load_image(struct gem_image *image, const gem_image_source *s,
     return st;
 }
 
+static unsigned from_hex(char c) { return (unsigned)(c <= '9' ? c - '0' : c - 'a' + 10); }
+
 static void name_content(struct gem_media *media)
 {
     const struct gem_image *i = &media->image;
     const uint32_t head[3] = {GEM_MEDIA_IMAGE, i->width, i->height}; /* a frame is encoded as an image is */
     struct gem_sha256 s;
+    char hex[65];
 
     gem_sha256_begin(&s);
     gem_sha256_add(&s, head, sizeof head);
     gem_sha256_add(&s, i->rgb, (size_t)i->width * i->height * 3);
-    media->digest = gem_sha256_end(&s);
+    gem_sha256_end(&s, hex);
+    for (size_t b = 0; b < sizeof media->digest.bytes; b++)
+        media->digest.bytes[b] = (uint8_t)(from_hex(hex[2 * b]) << 4 | from_hex(hex[2 * b + 1]));
 }
 
 gem_status gem_media_open_image(gem_media **out, const gem_model *m, const gem_image_source *source, gem_error *err)
