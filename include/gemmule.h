@@ -24,8 +24,8 @@
  *   - Same bits: for one precision and instruction set, the logits of a token sequence do not depend on the
  *     number of threads, the size of prefill chunks, what a session had kept, or which other sessions were
  *     computed in the same call.
- *   - A session's memory is taken when it is opened; advancing it cannot run out of memory.
- * Compiles alone as C11 and as C++17. */
+ *   - A session's memory is taken when it is opened; advancing it cannot run out of memory, but for images, which say
+ * so before anything is computed. Compiles alone as C11 and as C++17. */
 #ifndef GEMMULE_H
 #define GEMMULE_H
 
