@@ -41,7 +41,7 @@ static void hex_digest(const void *data, size_t n, char out[65])
 
     gem_sha256_begin(&s);
     gem_sha256_add(&s, data, n);
-    gem_sha256_end(&s, out);
+    gem_digest_hex(gem_sha256_end(&s), out);
 }
 
 /* ---- sizes and pixels ------------------------------------------------------------------------------------------ */
