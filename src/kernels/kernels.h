@@ -82,9 +82,9 @@ typedef void gem_to_bf16_fn(uint16_t *y, const float *x, size_t n);
  *
  *   kind          code   group   scale, min of a group      from
  *   GEM_PK_Q4     4 bit  32      f16, implied 8 * scale     Q4_0
- *   GEM_PK_Q8     8 bit  32      f16, implied 128 * scale   Q8_0
+ *   GEM_PK_Q8     8 bit  32      f16, implied 128 * scale   Q5_0, Q8_0, IQ4_NL
  *   GEM_PK_Q4M    4 bit  32      f32, f32                   Q4_1, Q4_K
- *   GEM_PK_Q8M    8 bit  32      f32, f32                   Q5_0, Q5_1, Q5_K, IQ4_NL, IQ4_XS
+ *   GEM_PK_Q8M    8 bit  32      f32, f32                   Q5_1, Q5_K, IQ4_XS
  *   GEM_PK_Q8M16  8 bit  16      f32, f32                   Q2_K, Q3_K, Q6_K
  *
  * A panel is stored group after group along k, so that decoding streams memory in order. A group holds its codes,
