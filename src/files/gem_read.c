@@ -10,8 +10,9 @@
 #include <stdio.h>
 
 /* Numbers of layouts are part of the format. */
-_Static_assert(GEM_PK_NONE == 0 && GEM_PK_Q4 == 1 && GEM_PK_Q8 == 2 && GEM_PK_Q4M == 3 && GEM_PK_Q8M == 4 &&
-                   GEM_PK_Q8M16 == 5 && GEM_PANEL == 16,
+_Static_assert(GEM_PK_NONE == 0 && GEM_PK_Q4 == 1 && GEM_PK_Q8 == 2 && GEM_PK_Q4M == 3 && GEM_PK_Q5 == 4 &&
+                   GEM_PK_Q5M == 5 && GEM_PK_Q4K == 6 && GEM_PK_Q4K16 == 7 && GEM_PK_Q5K == 8 && GEM_PK_Q6K == 9 &&
+                   GEM_PK_Q8K == 10 && GEM_N_PK == 11 && GEM_PANEL == 16,
                "numbers in files do not change");
 
 uint32_t gem_native_layout_version(uint32_t layout) { return layout < GEM_N_PK ? 1 : 0; }

@@ -79,27 +79,50 @@ typedef void gem_to_bf16_fn(uint16_t *y, const float *x, size_t n);
 /* ---- the fast tier: packed weights times int8 activations -----------------------------------------------
  *
  * PANELS. A quantised matrix [n, k] is repacked once into panels of GEM_PANEL = 16 rows (the last one padded with
- * zero rows). Every source format becomes  w = scale * code - min  with unsigned codes of 4 or 8 bits and one scale
- * (and perhaps one min) for each row and group of 16 or 32 consecutive k:
+ * zero rows). Every source format becomes  w = scale * code - min  with unsigned codes and one scale (and perhaps one
+ * min) for each row and group of 16 or 32 consecutive k. No kind needs many more bits than the formats it serves,
+ * because decoding is as fast as memory brings them:
  *
- *   kind          code   group   scale, min of a group      from
- *   GEM_PK_Q4     4 bit  32      f16, implied 8 * scale     Q4_0
- *   GEM_PK_Q8     8 bit  32      f16, implied 128 * scale   Q8_0
- *   GEM_PK_Q4M    4 bit  32      f32, f32                   Q4_1, Q4_K
- *   GEM_PK_Q8M    8 bit  32      f32, f32                   Q5_0, Q5_1, Q5_K, IQ4_NL, IQ4_XS
- *   GEM_PK_Q8M16  8 bit  16      f32, f32                   Q2_K, Q3_K, Q6_K
+ *   kind          code   group   scale, min of a group       bits of w   from
+ *   GEM_PK_Q4     4 bit  32      f16, implied   8 * scale    4.5         Q4_0
+ *   GEM_PK_Q8     8 bit  32      f16, implied 128 * scale    8.5         Q8_0, IQ4_NL
+ *   GEM_PK_Q4M    4 bit  32      f16, f16                    5           Q4_1
+ *   GEM_PK_Q5     5 bit  32      f16, implied  16 * scale    5.5         Q5_0
+ *   GEM_PK_Q5M    5 bit  32      f16, f16                    6           Q5_1
+ *   GEM_PK_Q4K    4 bit  32      d * i8, dmin * i8           4.625       Q4_K
+ *   GEM_PK_Q4K16  4 bit  16      d * i8, dmin * i8           5.125       Q2_K
+ *   GEM_PK_Q5K    5 bit  32      d * i8, dmin * i8           5.625       Q5_K
+ *   GEM_PK_Q6K    6 bit  16      d * i8, implied  32 * scale 6.5625      Q3_K, Q6_K
+ *   GEM_PK_Q8K    8 bit  32      d * i8, implied 128 * scale 8.3125      IQ4_XS
  *
- * A panel is stored group after group along k, so that decoding streams memory in order. A group holds its codes,
- * interleaved so that a 64-byte vector has 4 consecutive k of each of the 16 rows
- *   8 bit: byte [(kk / 4) * 64 + row * 4 + kk % 4], kk < group
- *   4 bit: vector v of 4 (k 4v.. in the low nibbles, k 16 + 4v.. in the high ones), byte [v * 64 + row * 4 + kk % 4]
- * then 16 scales, then (kinds with M) 16 mins. The value of a panel equals the format's definition up to one rounding
- * of each scale product. */
-enum gem_pack_kind { GEM_PK_NONE, GEM_PK_Q4, GEM_PK_Q8, GEM_PK_Q4M, GEM_PK_Q8M, GEM_PK_Q8M16, GEM_N_PK };
+ * A panel is stored along k, so that decoding streams memory in order, in blocks of 32 columns. Eight blocks of a kind
+ * that ends in K share a head in front of them: 16 float16 d, then (kinds with mins) 16 float16 dmin, one of each row.
+ * A block holds its codes, interleaved so that a 64-byte vector has 4 consecutive k of each of the 16 rows, byte
+ * row * 4 + k % 4 (k < 32):
+ *   8 bit        vector k / 4
+ *   4 to 6 bit   vector k % 16 / 4 has the low 4 bits of k < 16 in its low nibbles, those of k >= 16 in the high ones
+ *   5, 6 bit     further vectors have the upper n = 1 or 2 bits: those of k are field f = 2 * (k % 16 / 4) + k / 16,
+ *                in vector 4 + f * n / 8 from bit f * n % 8 up
+ * then for each group 16 scales and (kinds with mins) 16 mins, float16 or int8. The value of a panel equals the
+ * format's definition up to one rounding of each scale product. */
+enum gem_pack_kind {
+    GEM_PK_NONE,
+    GEM_PK_Q4,
+    GEM_PK_Q8,
+    GEM_PK_Q4M,
+    GEM_PK_Q5,
+    GEM_PK_Q5M,
+    GEM_PK_Q4K,
+    GEM_PK_Q4K16,
+    GEM_PK_Q5K,
+    GEM_PK_Q6K,
+    GEM_PK_Q8K,
+    GEM_N_PK
+};
 
 /* The kind that a format packs to; GEM_PK_NONE for float formats. */
 enum gem_pack_kind gem_pack_kind_of(enum gem_type type);
-/* Bytes of one panel with k columns; k a multiple of 32. */
+/* Bytes of one panel with k columns; k a multiple of 32, for kinds with heads of 256. */
 uint64_t gem_panel_bytes(enum gem_pack_kind kind, size_t k);
 /* Packs rows [n_rows <= 16, k] of `type`, row stride in bytes, into one panel at dst (64-byte aligned). */
 void gem_pack_panel(enum gem_type type, const uint8_t *rows, size_t row_bytes, size_t n_rows, size_t k, uint8_t *dst);
@@ -128,12 +151,15 @@ static inline size_t gem_act_bytes(size_t k)
 typedef void gem_quantize_fn(void *act, const float *x, size_t k);
 
 /* y[j * ldy + i] for the rows i of n_panels consecutive panels (row 0 of the first panel is i = 0; rows at or past
- * n_rows are not written) and the activations j < m, which lie gem_act_bytes(k) apart: sum over groups g of  scale_g *
- * xscale * (sum code * q)  -  min_g * xscale * (sum q) Integer sums are exact. Each output is one float32 accumulator
- * acc, which takes blocks of 32 in order of k: min implied   acc = fma(scale * xscale, sum code * q - implied * sum q,
- * acc), the second factor an exact integer otherwise     t = 0; per group t = fma(-min, sum q, t), t = fma(scale, sum
- * code * q, t); acc = fma(xscale, t, acc) Bound to the definition (double): (8 + k / 16) * FLT_EPSILON * sum over
- * groups of |terms|, where the two terms of an implied min count as one. */
+ * n_rows are not written) and the activations j < m, which lie gem_act_bytes(k) apart:
+ *   sum over groups g of  scale_g * xscale * (sum code * q)  -  min_g * xscale * (sum q)
+ * Integer sums are exact, and so are products d * i8. Each output is one float32 accumulator acc, which takes blocks of
+ * 32 in order of k:
+ *   min implied   per group acc = fma(scale * xscale, sum code * q - implied * sum q, acc); the second factor is an
+ *                 exact integer
+ *   otherwise     t = 0; per group t = fma(-min, sum q, t), t = fma(scale, sum code * q, t); acc = fma(xscale, t, acc)
+ * Bound to the definition (double): (8 + k / 16) * FLT_EPSILON * sum over groups of |terms|, where the two terms of an
+ * implied min count as one. */
 typedef void gem_gemm_packed_fn(const uint8_t *panels, size_t n_panels, size_t n_rows, const void *act, size_t m,
                                 float *y, size_t ldy, size_t k);
 

@@ -8,22 +8,76 @@
 
 #include <math.h>
 
-/* A group: code_bytes of codes, then 16 scales, then (min) 16 mins. */
+/* A panel is a sequence of runs: a head, then blocks of 32 columns, each codes and then for each of its groups 16
+ * scales and (implied 0) 16 mins. */
 struct gem_pack_layout {
     uint16_t bits, group;             /* of a code; consecutive k that share a scale */
-    uint16_t code_bytes, group_bytes; /* for 16 rows */
-    uint16_t implied;                 /* w = scale * (code - implied), scale float16; 0: scale and min are float32 */
+    uint16_t implied;                 /* w = scale * (code - implied); 0: groups have mins */
+    uint16_t scale_bytes;             /* 2: float16; 1: int8, times a float16 of the head */
+    uint16_t code_bytes, block_bytes; /* for 16 rows */
+    uint16_t head_bytes, n_blocks;    /* of a run */
 };
+
+#define GEM_LAYOUT(bits, group, implied, scale_bytes)                                                                  \
+    {                                                                                                                  \
+        bits, group, implied, scale_bytes, 64 * (bits),                                                                \
+            64 * (bits) + 32 / (group) * ((implied) ? 16 : 32) * (scale_bytes),                                        \
+            (scale_bytes) == 2 ? 0 : ((implied) ? 32 : 64), (scale_bytes) == 2 ? 1 : 8,                                \
+    }
 
 static inline struct gem_pack_layout gem_pack_layout(enum gem_pack_kind kind)
 {
     static const struct gem_pack_layout layouts[GEM_N_PK] = {
-        [GEM_PK_Q4] = {4, 32, 256, 256 + 32, 8},     [GEM_PK_Q8] = {8, 32, 512, 512 + 32, 128},
-        [GEM_PK_Q4M] = {4, 32, 256, 256 + 128, 0},   [GEM_PK_Q8M] = {8, 32, 512, 512 + 128, 0},
-        [GEM_PK_Q8M16] = {8, 16, 256, 256 + 128, 0},
+        [GEM_PK_Q4] = GEM_LAYOUT(4, 32, 8, 2),    [GEM_PK_Q5] = GEM_LAYOUT(5, 32, 16, 2),
+        [GEM_PK_Q8] = GEM_LAYOUT(8, 32, 128, 2),  [GEM_PK_Q4M] = GEM_LAYOUT(4, 32, 0, 2),
+        [GEM_PK_Q5M] = GEM_LAYOUT(5, 32, 0, 2),   [GEM_PK_Q4K] = GEM_LAYOUT(4, 32, 0, 1),
+        [GEM_PK_Q4K16] = GEM_LAYOUT(4, 16, 0, 1), [GEM_PK_Q5K] = GEM_LAYOUT(5, 32, 0, 1),
+        [GEM_PK_Q6K] = GEM_LAYOUT(6, 16, 32, 1),  [GEM_PK_Q8K] = GEM_LAYOUT(8, 32, 128, 1),
     };
     return layouts[kind];
 }
+
+/* Of codes of 5 or 6 bits, 4 columns from k have what is above nibbles in one field of the vectors that follow those of
+ * nibbles: which, in which vector, and from which bit up. */
+static inline int gem_field(int k) { return k % 16 / 4 * 2 + k / 16; }
+static inline int gem_field_vector(struct gem_pack_layout l, int field) { return 4 + field * (l.bits - 4) / 8; }
+static inline int gem_field_bit(struct gem_pack_layout l, int field) { return field * (l.bits - 4) % 8; }
+
+/* From the start of a block to the 16 scales (which 0) or mins (1) of group g. */
+static inline size_t gem_scales_offset(struct gem_pack_layout l, int g, int which)
+{
+    return l.code_bytes + (size_t)(l.implied ? g : 2 * g + which) * GEM_PANEL * l.scale_bytes;
+}
+
+/* The code of row `row`, column kk < 32 of a block. */
+static inline int gem_panel_code(struct gem_pack_layout l, const uint8_t *codes, int row, int kk)
+{
+    const int lane = 4 * row + kk % 4;
+    int code;
+
+    if (l.bits == 8) return codes[kk / 4 * 64 + lane];
+    code = codes[kk % 16 / 4 * 64 + lane] >> kk / 16 * 4 & 15;
+    if (l.bits > 4) {
+        const int field = gem_field(kk),
+                  upper = codes[gem_field_vector(l, field) * 64 + lane] >> gem_field_bit(l, field);
+        code |= (upper << 4) & ((1 << l.bits) - 1);
+    }
+    return code;
+}
+
+/* The scale (which 0) or min (1) of group g of a block, whose run begins at head. */
+static inline float gem_panel_scale(struct gem_pack_layout l, const uint8_t *head, const uint8_t *block, int row, int g,
+                                    int which)
+{
+    const uint8_t *scales = block + gem_scales_offset(l, g, which), *half = head + 32 * which;
+    uint16_t h;
+
+    memcpy(&h, (l.scale_bytes == 2 ? scales : half) + 2 * row, sizeof h);
+    return l.scale_bytes == 2 ? gem_f16_to_f32(h) : gem_f16_to_f32(h) * (float)((scales[row] ^ 0x80) - 0x80);
+}
+
+/* All of them, for tables and instances. */
+#define GEM_PACK_KINDS(X) X(Q4) X(Q8) X(Q4M) X(Q5) X(Q5M) X(Q4K) X(Q4K16) X(Q5K) X(Q6K) X(Q8K)
 
 /* What becomes of a block of activations, from the bits of its max |x| (compared as integers: infinity and NaN come
  * out on top). inverse 0: all q are 0, with scale NaN where a value is not finite, so that outputs are NaN, and scale 0
@@ -85,11 +139,17 @@ GEM_INLINE int32_t gem_act_four(const struct gem_act_cursor *x, int j, int at)
     return i;
 }
 
-/* The sum of q over the group that starts at half block `half`. */
-GEM_INLINE int32_t gem_act_sum(const struct gem_act_cursor *x, int j, int half, int group)
+/* The sum of q over group g of the block. */
+GEM_INLINE int32_t gem_act_sum(const struct gem_act_cursor *x, int j, int g, int group)
 {
     const int32_t *sum = gem_act_at(x, j)->sum;
-    return group == 32 ? sum[0] + sum[1] : sum[half];
+    return group == 32 ? sum[0] + sum[1] : sum[g];
+}
+
+/* -implied * (sum of q over group g) */
+GEM_INLINE int32_t gem_act_offset(const struct gem_act_cursor *x, int j, int g, struct gem_pack_layout l)
+{
+    return l.group == 32 ? l.implied / 8 * gem_act_at(x, j)->offset : -l.implied * gem_act_sum(x, j, g, l.group);
 }
 
 /* Some panels, panel_bytes apart, times some activations; only the first n_rows rows of y are written. */

@@ -91,20 +91,26 @@ GEM_INLINE __m256i low_nibbles(__m256i c) { return _mm256_and_si256(c, _mm256_se
 GEM_INLINE __m256i high_nibbles(__m256i c) { return low_nibbles(_mm256_srli_epi16(c, 4)); }
 GEM_INLINE __m256i load_codes(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
 
-/* sum[j] = sum of code * q for rows 0..7, sum[TILE + j] for rows 8..15, over a group of 4-bit codes whose values start
- * at `at`. */
-GEM_INLINE void dot_4_bit(const uint8_t *codes, const struct gem_act_cursor *x, int at, int m, __m256i *sum)
+/* What a tile works on: a panel, the block that it stands at, and its activations. */
+struct operands {
+    const uint8_t *head, *block;
+    struct gem_act_cursor x;
+};
+
+/* sum[j] = sum of code * q for rows 0..7, sum[TILE + j] for rows 8..15, over group g of 4-bit codes. */
+GEM_INLINE void dot_4_bit(struct gem_pack_layout l, const struct operands *o, int g, int m, __m256i *sum)
 {
+    const uint8_t *codes = o->block;
     __m256i s0[TILE], s1[TILE];
 
     GEM_UNROLL for (int j = 0; j < m; j++) s0[j] = s1[j] = _mm256_setzero_si256();
-    GEM_ROLLED for (int v = 0; v < 4; v++, codes += 64, at += 4)
+    GEM_ROLLED for (int k = 0; k < 16; k += 4, codes += 64)
     {
-        __m256i c0 = low_nibbles(load_codes(codes)), c1 = low_nibbles(load_codes(codes + 32));
-        add_products(c0, c1, x, at, m, s0, s1);
-        c0 = high_nibbles(load_codes(codes));
-        c1 = high_nibbles(load_codes(codes + 32));
-        add_products(c0, c1, x, at + 16, m, s0, s1);
+        if (l.group == 32 || g == 0)
+            add_products(low_nibbles(load_codes(codes)), low_nibbles(load_codes(codes + 32)), &o->x, k, m, s0, s1);
+        if (l.group == 32 || g == 1)
+            add_products(high_nibbles(load_codes(codes)), high_nibbles(load_codes(codes + 32)), &o->x, k + 16, m, s0,
+                         s1);
     }
     GEM_UNROLL for (int j = 0; j < m; j++)
     {
@@ -113,17 +119,31 @@ GEM_INLINE void dot_4_bit(const uint8_t *codes, const struct gem_act_cursor *x, 
     }
 }
 
-/* sum[j] = sum of code * q for 8 rows, over a group of 8-bit codes whose values start at `at`. */
-GEM_INLINE void dot_8_bit(const uint8_t *codes, int n_vectors, const struct gem_act_cursor *x, int at, int m,
-                          __m256i *sum)
+/* What is above the nibbles of columns k..k + 3, of 8 rows. */
+GEM_INLINE __m256i upper_bits(struct gem_pack_layout l, const uint8_t *codes, int k)
 {
+    const int field = gem_field(k);
+    const __m256i upper = load_codes(codes + 64 * gem_field_vector(l, field));
+    return _mm256_and_si256(_mm256_srli_epi16(upper, gem_field_bit(l, field)),
+                            _mm256_set1_epi8((char)((1 << (l.bits - 4)) - 1)));
+}
+
+/* sum[j] = sum of code * q for 8 rows, whose codes in group g have more than 4 bits. */
+GEM_INLINE void dot_wide(struct gem_pack_layout l, const uint8_t *codes, const struct gem_act_cursor *x, int g, int m,
+                         __m256i *sum)
+{
+    const int n_vectors = l.bits == 8 ? 8 : 4;
     __m256i lo[TILE], hi[TILE];
 
     GEM_UNROLL for (int j = 0; j < m; j++) lo[j] = hi[j] = _mm256_setzero_si256();
-    GEM_ROLLED for (int v = 0; v < n_vectors; v++, codes += 64, at += 4)
+    GEM_UNROLL for (int v = 0; v < n_vectors; v++)
     {
-        const __m256i c = load_codes(codes), c_lo = low_nibbles(c), c_hi = high_nibbles(c);
-        add_products(c_lo, c_hi, x, at, m, lo, hi);
+        const __m256i c = load_codes(codes + 64 * v);
+        if (l.bits == 8) add_products(low_nibbles(c), high_nibbles(c), x, 4 * v, m, lo, hi);
+        if (l.bits < 8 && (l.group == 32 || g == 0))
+            add_products(low_nibbles(c), upper_bits(l, codes, 4 * v), x, 4 * v, m, lo, hi);
+        if (l.bits < 8 && (l.group == 32 || g == 1))
+            add_products(high_nibbles(c), upper_bits(l, codes, 4 * v + 16), x, 4 * v + 16, m, lo, hi);
     }
     GEM_UNROLL for (int j = 0; j < m; j++)
     {
@@ -132,33 +152,42 @@ GEM_INLINE void dot_8_bit(const uint8_t *codes, int n_vectors, const struct gem_
     }
 }
 
-/* The same for both halves of a panel and codes of any width. */
-GEM_INLINE void dot_group(struct gem_pack_layout l, const uint8_t *codes, const struct gem_act_cursor *x, int at, int m,
-                          __m256i *sum)
+/* Both halves of a panel and codes of any width. */
+GEM_INLINE void dot_group(struct gem_pack_layout l, const struct operands *o, int g, int m, __m256i *sum)
 {
     if (l.bits == 4) {
-        dot_4_bit(codes, x, at, m, sum);
+        dot_4_bit(l, o, g, m, sum);
     } else {
-        dot_8_bit(codes, l.code_bytes / 64, x, at, m, sum);
-        dot_8_bit(codes + 32, l.code_bytes / 64, x, at, m, sum + TILE);
+        dot_wide(l, o->block, &o->x, g, m, sum);
+        dot_wide(l, o->block + 32, &o->x, g, m, sum + TILE);
     }
 }
 
-/* y[j] += scale * xscale * (sum code * q - implied * sum q): the bracket is an exact integer. */
-GEM_INLINE void add_implied(struct gem_pack_layout l, const uint8_t *group, const struct gem_act_cursor *x, int m,
-                            __m256 *y)
+/* The scales (which 0) or mins (1) of group g, for one half of the rows. */
+GEM_INLINE __m256 load_scales(struct gem_pack_layout l, const struct operands *o, int g, int which, int half)
 {
-    const __m128i *scales = (const __m128i *)(group + l.code_bytes);
+    const uint8_t *scales = o->block + gem_scales_offset(l, g, which) + 8 * half * l.scale_bytes;
+    const uint8_t *halves = l.scale_bytes == 2 ? scales : o->head + 32 * which + 16 * half;
+    const __m256 f = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)halves));
+
+    if (l.scale_bytes == 2) return f;
+    return _mm256_mul_ps(
+        f, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)scales))));
+}
+
+/* y[j] += scale * xscale * (sum code * q - implied * sum q) over group g: the bracket is an exact integer. */
+GEM_INLINE void add_implied(struct gem_pack_layout l, const struct operands *o, int g, int m, __m256 *y)
+{
     __m256i sum[2 * TILE];
     __m256 scale0, scale1;
 
-    dot_group(l, group, x, 0, m, sum);
-    scale0 = _mm256_cvtph_ps(_mm_loadu_si128(scales));
-    scale1 = _mm256_cvtph_ps(_mm_loadu_si128(scales + 1));
+    dot_group(l, o, g, m, sum);
+    scale0 = load_scales(l, o, g, 0, 0);
+    scale1 = load_scales(l, o, g, 0, 1);
     GEM_UNROLL for (int j = 0; j < m; j++)
     {
-        const __m256i offset = _mm256_set1_epi32(l.implied / 8 * gem_act_at(x, j)->offset);
-        const __m256 xs = _mm256_set1_ps(gem_act_at(x, j)->scale);
+        const __m256i offset = _mm256_set1_epi32(gem_act_offset(&o->x, j, g, l));
+        const __m256 xs = _mm256_set1_ps(gem_act_at(&o->x, j)->scale);
         const __m256 f0 = _mm256_cvtepi32_ps(_mm256_add_epi32(sum[j], offset));
         const __m256 f1 = _mm256_cvtepi32_ps(_mm256_add_epi32(sum[TILE + j], offset));
         y[j] = _mm256_fmadd_ps(_mm256_mul_ps(scale0, xs), f0, y[j]);
@@ -166,41 +195,49 @@ GEM_INLINE void add_implied(struct gem_pack_layout l, const uint8_t *group, cons
     }
 }
 
-/* t[j] += scale * (sum code * q) - min * (sum q) for group g of a block. */
-GEM_INLINE void dot_min(struct gem_pack_layout l, const uint8_t *group, const struct gem_act_cursor *x, int g, int m,
-                        __m256 *t)
+/* t[j] += scale * (sum code * q) - min * (sum q) over group g. */
+GEM_INLINE void dot_min(struct gem_pack_layout l, const struct operands *o, int g, int m, __m256 *t)
 {
-    const float *scales = (const float *)(const void *)(group + l.code_bytes);
     __m256i sum[2 * TILE];
 
-    dot_group(l, group, x, 16 * g, m, sum);
+    dot_group(l, o, g, m, sum);
     GEM_UNROLL for (int half = 0; half < 2; half++)
     {
-        const __m256 scale = _mm256_loadu_ps(scales + 8 * half), min = _mm256_loadu_ps(scales + GEM_PANEL + 8 * half);
+        const __m256 scale = load_scales(l, o, g, 0, half), min = load_scales(l, o, g, 1, half);
         GEM_UNROLL for (int j = 0; j < m; j++)
         {
             const int i = half * TILE + j;
-            const __m256 sum_q = _mm256_set1_ps((float)gem_act_sum(x, j, g, l.group));
+            const __m256 sum_q = _mm256_set1_ps((float)gem_act_sum(&o->x, j, g, l.group));
             t[i] = _mm256_fnmadd_ps(min, sum_q, t[i]);
             t[i] = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(sum[i]), t[i]);
         }
     }
 }
 
-/* y[j] += xscale * (the groups of one block of activations, in order of k) */
-GEM_INLINE void add_min(struct gem_pack_layout l, const uint8_t *group, const struct gem_act_cursor *x, int m,
-                        __m256 *y)
+/* y[j] += xscale * (the groups of a block, in order of k) */
+GEM_INLINE void add_min(struct gem_pack_layout l, const struct operands *o, int m, __m256 *y)
 {
     __m256 t[2 * TILE];
 
     GEM_UNROLL for (int j = 0; j < m; j++) t[j] = t[TILE + j] = _mm256_setzero_ps();
-    dot_min(l, group, x, 0, m, t);
-    if (l.group == 16) dot_min(l, group + l.group_bytes, x, 1, m, t);
+    dot_min(l, o, 0, m, t);
+    if (l.group == 16) dot_min(l, o, 1, m, t);
     GEM_UNROLL for (int j = 0; j < m; j++)
     {
-        y[j] = _mm256_fmadd_ps(_mm256_set1_ps(gem_act_at(x, j)->scale), t[j], y[j]);
-        y[TILE + j] = _mm256_fmadd_ps(_mm256_set1_ps(gem_act_at(x, j)->scale), t[TILE + j], y[TILE + j]);
+        const __m256 xs = _mm256_set1_ps(gem_act_at(&o->x, j)->scale);
+        y[j] = _mm256_fmadd_ps(xs, t[j], y[j]);
+        y[TILE + j] = _mm256_fmadd_ps(xs, t[TILE + j], y[TILE + j]);
     }
+}
+
+GEM_INLINE void add_block(struct gem_pack_layout l, const struct operands *o, int m, __m256 *y)
+{
+    if (!l.implied) {
+        add_min(l, o, m, y);
+        return;
+    }
+    add_implied(l, o, 0, m, y);
+    if (l.group == 16) add_implied(l, o, 1, m, y);
 }
 
 static void store_rows(float *y, __m256 lo, __m256 hi, size_t n_rows)
@@ -222,16 +259,18 @@ GEM_INLINE void tile(enum gem_pack_kind kind, int np, int m, const uint8_t *pane
                      struct gem_act_cursor x, size_t n_blocks, float *y, size_t ldy, size_t n_rows)
 {
     const struct gem_pack_layout l = gem_pack_layout(kind);
+    struct operands o = {panel, panel, x};
     __m256 acc[2 * TILE]; /* rows 0..7, then 8..15 */
 
     (void)np; /* 1: 16 registers have no room for a second panel */
     (void)panel_bytes;
     GEM_UNROLL for (int j = 0; j < m; j++) acc[j] = acc[TILE + j] = _mm256_setzero_ps();
-    for (; n_blocks; n_blocks--, panel += GEM_ACT_BLOCK / l.group * l.group_bytes, gem_act_next(&x)) {
-        if (l.implied)
-            add_implied(l, panel, &x, m, acc);
-        else
-            add_min(l, panel, &x, m, acc);
+    for (size_t run = l.head_bytes ? l.n_blocks : n_blocks; n_blocks; n_blocks -= run, o.head = o.block) {
+        o.block = o.head + l.head_bytes;
+        GEM_ROLLED for (size_t i = 0; i < run; i++, o.block += l.block_bytes, gem_act_next(&o.x))
+        {
+            add_block(l, &o, m, acc);
+        }
     }
     GEM_UNROLL for (int j = 0; j < m; j++) store_rows(y + j * ldy, acc[j], acc[TILE + j], n_rows);
 }
@@ -242,18 +281,11 @@ GEM_INLINE void tile(enum gem_pack_kind kind, int np, int m, const uint8_t *pane
     GEM_TILE(kind, 1, 3)                                                                                               \
     GEM_TILE(kind, 1, 4)                                                                                               \
     GEM_GEMM_OF_TILES(kind, 1, TILE, tile_##kind##_1_1, tile_##kind##_1_2, tile_##kind##_1_3, tile_##kind##_1_4)
-GEMM(Q4)
-GEMM(Q8)
-GEMM(Q4M)
-GEMM(Q8M)
-GEMM(Q8M16)
+GEM_PACK_KINDS(GEMM)
 
 void gem_kernels_packed_avx2(struct gem_kernels *k)
 {
     k->quantize = quantize;
-    k->gemm_packed[GEM_PK_Q4] = gemm_Q4;
-    k->gemm_packed[GEM_PK_Q8] = gemm_Q8;
-    k->gemm_packed[GEM_PK_Q4M] = gemm_Q4M;
-    k->gemm_packed[GEM_PK_Q8M] = gemm_Q8M;
-    k->gemm_packed[GEM_PK_Q8M16] = gemm_Q8M16;
+#define INSTALL(kind) k->gemm_packed[GEM_PK_##kind] = gemm_##kind;
+    GEM_PACK_KINDS(INSTALL)
 }

@@ -47,14 +47,42 @@ static void quantize(void *act, const float *x, size_t k)
 
 /* ---- products ---------------------------------------------------------------------------------------------- */
 
-/* What a tile works on: np panels, the group that it stands at, and its activations. np and m are constants. */
+/* What a tile works on: np panels, the block that it stands at, and its activations. np and m are constants. */
 struct operands {
-    const uint8_t *group;
+    const uint8_t *head, *block; /* of the first panel; those of the second lie panel_bytes on */
     size_t panel_bytes;
     struct gem_act_cursor x;
 };
 
-GEM_INLINE const uint8_t *group_of(const struct operands *o, int p) { return o->group + (size_t)p * o->panel_bytes; }
+GEM_INLINE const uint8_t *block_of(const struct operands *o, int p) { return o->block + (size_t)p * o->panel_bytes; }
+
+/* A code of columns k..k + 3 for each byte. */
+GEM_INLINE __m512i load_codes(struct gem_pack_layout l, const uint8_t *codes, int k)
+{
+    const __m512i low = _mm512_set1_epi8(15);
+    const int bit = gem_field_bit(l, gem_field(k));
+    __m512i c, upper;
+
+    if (l.bits == 8) return _mm512_loadu_si512(codes + 16 * k);
+    c = _mm512_loadu_si512(codes + 64 * (k % 16 / 4));
+    c = _mm512_and_si512(k < 16 ? c : _mm512_srli_epi16(c, 4), low);
+    if (l.bits == 4) return c;
+    upper = _mm512_loadu_si512(codes + 64 * gem_field_vector(l, gem_field(k)));
+    upper = bit < 4 ? _mm512_slli_epi16(upper, (unsigned)(4 - bit)) : _mm512_srli_epi16(upper, (unsigned)(bit - 4));
+    return _mm512_or_si512(c, _mm512_and_si512(upper, _mm512_set1_epi8((char)((1 << l.bits) - 16))));
+}
+
+/* The scales (which 0) or mins (1) of group g. */
+GEM_INLINE __m512 load_scales(struct gem_pack_layout l, const struct operands *o, int p, int g, int which)
+{
+    const uint8_t *scales = block_of(o, p) + gem_scales_offset(l, g, which);
+    const uint8_t *halves = l.scale_bytes == 2 ? scales : o->head + (size_t)p * o->panel_bytes + 32 * which;
+    const __m512 f = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)halves));
+
+    if (l.scale_bytes == 2) return f;
+    return _mm512_mul_ps(
+        f, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)scales))));
+}
 
 /* sum[p][j] += 4 codes of panel p times 4 values of activation j, lane by lane: a broadcast serves all panels. */
 GEM_INLINE void add_products(const __m512i *code, const struct operands *o, int at, int np, int m,
@@ -67,85 +95,86 @@ GEM_INLINE void add_products(const __m512i *code, const struct operands *o, int 
     }
 }
 
-/* sum[p][j] += code * q over the group whose values start at `at`, lane by lane. */
-GEM_INLINE void dot_group(struct gem_pack_layout l, const struct operands *o, int at, int np, int m,
+/* The order in which a group's i-th 4 columns are taken: as they lie in memory, both nibbles of a vector in turn. */
+GEM_INLINE int columns(struct gem_pack_layout l, int g, int i)
+{
+    return l.group == 16 ? 16 * g + 4 * i : l.bits == 8 ? 4 * i : i / 2 * 4 + i % 2 * 16;
+}
+
+/* sum[p][j] += code * q over group g, lane by lane. */
+GEM_INLINE void dot_group(struct gem_pack_layout l, const struct operands *o, int g, int np, int m,
                           __m512i sum[PANELS][TILE])
 {
-    const __m512i low = _mm512_set1_epi8(15);
-    __m512i c[PANELS], high[PANELS];
+    __m512i code[PANELS];
 
-    GEM_UNROLL for (int v = 0; v < l.code_bytes / 64; v++)
+    GEM_UNROLL for (int i = 0; i < l.group / 4; i++)
     {
-        GEM_UNROLL for (int p = 0; p < np; p++)
-        {
-            c[p] = _mm512_loadu_si512(group_of(o, p) + 64 * v);
-            if (l.bits == 4) {
-                high[p] = _mm512_and_si512(_mm512_srli_epi16(c[p], 4), low);
-                c[p] = _mm512_and_si512(c[p], low);
-            }
-        }
-        add_products(c, o, at + 4 * v, np, m, sum);
-        if (l.bits == 4) add_products(high, o, at + 16 + 4 * v, np, m, sum);
+        const int k = columns(l, g, i);
+        GEM_UNROLL for (int p = 0; p < np; p++) code[p] = load_codes(l, block_of(o, p), k);
+        add_products(code, o, k, np, m, sum);
     }
 }
 
-/* y += scale * xscale * (sum code * q - implied * sum q): the bracket is an exact integer. */
-GEM_INLINE void add_implied(struct gem_pack_layout l, const struct operands *o, int np, int m, __m512 y[PANELS][TILE])
+/* y += scale * xscale * (sum code * q - implied * sum q) over group g: the bracket is an exact integer. */
+GEM_INLINE void add_implied(struct gem_pack_layout l, const struct operands *o, int g, int np, int m,
+                            __m512 y[PANELS][TILE])
 {
     __m512i sum[PANELS][TILE];
+    __m512 scale[PANELS];
 
     GEM_UNROLL for (int j = 0; j < m; j++)
     {
-        const __m512i offset = _mm512_set1_epi32(gem_act_at(&o->x, j)->offset);
-        GEM_UNROLL for (int p = 0; p < np; p++) sum[p][j] = l.implied == 8 ? offset : _mm512_slli_epi32(offset, 4);
+        const __m512i offset = _mm512_set1_epi32(gem_act_offset(&o->x, j, g, l));
+        GEM_UNROLL for (int p = 0; p < np; p++) sum[p][j] = offset;
     }
-    dot_group(l, o, 0, np, m, sum);
-    GEM_UNROLL for (int p = 0; p < np; p++)
+    dot_group(l, o, g, np, m, sum);
+    GEM_UNROLL for (int p = 0; p < np; p++) scale[p] = load_scales(l, o, p, g, 0);
+    GEM_UNROLL for (int j = 0; j < m; j++)
     {
-        const __m256i *halves = (const __m256i *)(const void *)(group_of(o, p) + l.code_bytes);
-        const __m512 scale = _mm512_cvtph_ps(_mm256_loadu_si256(halves));
-        GEM_UNROLL for (int j = 0; j < m; j++)
+        const __m512 xs = _mm512_set1_ps(gem_act_at(&o->x, j)->scale);
+        GEM_UNROLL for (int p = 0; p < np; p++)
         {
-            const __m512 s = _mm512_mul_ps(scale, _mm512_set1_ps(gem_act_at(&o->x, j)->scale));
-            y[p][j] = _mm512_fmadd_ps(s, _mm512_cvtepi32_ps(sum[p][j]), y[p][j]);
+            y[p][j] = _mm512_fmadd_ps(_mm512_mul_ps(scale[p], xs), _mm512_cvtepi32_ps(sum[p][j]), y[p][j]);
         }
     }
 }
 
-/* t += scale * (sum code * q) - min * (sum q) for the group that starts at half block `half`. */
-GEM_INLINE void dot_min(struct gem_pack_layout l, const struct operands *o, int half, int np, int m,
+/* t += scale * (sum code * q) - min * (sum q) over group g. */
+GEM_INLINE void dot_min(struct gem_pack_layout l, const struct operands *o, int g, int np, int m,
                         __m512 t[PANELS][TILE])
 {
     __m512i sum[PANELS][TILE];
+    __m512 scale[PANELS], min[PANELS];
 
     GEM_UNROLL for (int p = 0; p < np; p++)
     {
         GEM_UNROLL for (int j = 0; j < m; j++) sum[p][j] = _mm512_setzero_si512();
     }
-    dot_group(l, o, 16 * half, np, m, sum);
+    dot_group(l, o, g, np, m, sum);
     GEM_UNROLL for (int p = 0; p < np; p++)
     {
-        const uint8_t *scales = group_of(o, p) + l.code_bytes;
-        const __m512 scale = _mm512_loadu_ps(scales), min = _mm512_loadu_ps(scales + 64);
-        GEM_UNROLL for (int j = 0; j < m; j++)
+        scale[p] = load_scales(l, o, p, g, 0);
+        min[p] = load_scales(l, o, p, g, 1);
+    }
+    GEM_UNROLL for (int j = 0; j < m; j++)
+    {
+        const __m512 sum_q = _mm512_set1_ps((float)gem_act_sum(&o->x, j, g, l.group));
+        GEM_UNROLL for (int p = 0; p < np; p++)
         {
-            const __m512 sum_q = _mm512_set1_ps((float)gem_act_sum(&o->x, j, half, l.group));
-            t[p][j] = _mm512_fnmadd_ps(min, sum_q, t[p][j]);
-            t[p][j] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(sum[p][j]), t[p][j]);
+            t[p][j] = _mm512_fnmadd_ps(min[p], sum_q, t[p][j]);
+            t[p][j] = _mm512_fmadd_ps(scale[p], _mm512_cvtepi32_ps(sum[p][j]), t[p][j]);
         }
     }
 }
 
-/* y += xscale * (the groups of one block of activations, in order of k) */
+/* y += xscale * (the groups of a block, in order of k) */
 GEM_INLINE void add_min(struct gem_pack_layout l, const struct operands *o, int np, int m, __m512 y[PANELS][TILE])
 {
-    struct operands second = *o;
     __m512 t[PANELS][TILE];
 
     GEM_UNROLL for (int p = 0; p < np; p++) { GEM_UNROLL for (int j = 0; j < m; j++) t[p][j] = _mm512_setzero_ps(); }
     dot_min(l, o, 0, np, m, t);
-    second.group += l.group_bytes;
-    if (l.group == 16) dot_min(l, &second, 1, np, m, t);
+    if (l.group == 16) dot_min(l, o, 1, np, m, t);
     GEM_UNROLL for (int p = 0; p < np; p++)
     {
         GEM_UNROLL for (int j = 0; j < m; j++)
@@ -155,20 +184,31 @@ GEM_INLINE void add_min(struct gem_pack_layout l, const struct operands *o, int 
     }
 }
 
+GEM_INLINE void add_block(struct gem_pack_layout l, const struct operands *o, int np, int m, __m512 y[PANELS][TILE])
+{
+    if (!l.implied) {
+        add_min(l, o, np, m, y);
+        return;
+    }
+    add_implied(l, o, 0, np, m, y);
+    if (l.group == 16) add_implied(l, o, 1, np, m, y);
+}
+
 /* np panels times m activations; the first n_rows rows are written. kind, np and m are constants where it is called. */
 GEM_INLINE void tile(enum gem_pack_kind kind, int np, int m, const uint8_t *panel, size_t panel_bytes,
                      struct gem_act_cursor x, size_t n_blocks, float *y, size_t ldy, size_t n_rows)
 {
     const struct gem_pack_layout l = gem_pack_layout(kind);
-    struct operands o = {panel, panel_bytes, x};
+    struct operands o = {panel, panel, panel_bytes, x};
     __m512 acc[PANELS][TILE];
 
     GEM_UNROLL for (int p = 0; p < np; p++) { GEM_UNROLL for (int j = 0; j < m; j++) acc[p][j] = _mm512_setzero_ps(); }
-    for (; n_blocks; n_blocks--, o.group += GEM_ACT_BLOCK / l.group * l.group_bytes, gem_act_next(&o.x)) {
-        if (l.implied)
-            add_implied(l, &o, np, m, acc);
-        else
-            add_min(l, &o, np, m, acc);
+    for (size_t run = l.head_bytes ? l.n_blocks : n_blocks; n_blocks; n_blocks -= run, o.head = o.block) {
+        o.block = o.head + l.head_bytes;
+        GEM_ROLLED for (size_t i = 0; i < run; i++, o.block += l.block_bytes, gem_act_next(&o.x))
+        {
+            add_block(l, &o, np, m, acc);
+        }
     }
     GEM_UNROLL for (int p = 0; p < np; p++)
     {
@@ -192,18 +232,11 @@ GEM_INLINE void tile(enum gem_pack_kind kind, int np, int m, const uint8_t *pane
     TILES(kind, 1)                                                                                                     \
     TILES(kind, 2)                                                                                                     \
     GEM_GEMM_OF_TILES(kind, PANELS, TILE, NAMES(kind, 1), NAMES(kind, 2))
-GEMM(Q4)
-GEMM(Q8)
-GEMM(Q4M)
-GEMM(Q8M)
-GEMM(Q8M16)
+GEM_PACK_KINDS(GEMM)
 
 void gem_kernels_packed_avx512(struct gem_kernels *k)
 {
     k->quantize = quantize;
-    k->gemm_packed[GEM_PK_Q4] = gemm_Q4;
-    k->gemm_packed[GEM_PK_Q8] = gemm_Q8;
-    k->gemm_packed[GEM_PK_Q4M] = gemm_Q4M;
-    k->gemm_packed[GEM_PK_Q8M] = gemm_Q8M;
-    k->gemm_packed[GEM_PK_Q8M16] = gemm_Q8M16;
+#define INSTALL(kind) k->gemm_packed[GEM_PK_##kind] = gemm_##kind;
+    GEM_PACK_KINDS(INSTALL)
 }

@@ -5,47 +5,24 @@
 
 #include <assert.h>
 
-/* The codes of one row and group: the inverse of put_codes in pack.c. */
-static void take_codes(const struct gem_pack_layout *l, const uint8_t *group, size_t row, uint8_t *code)
+static void unpack_block(struct gem_pack_layout l, const uint8_t *head, const uint8_t *block, int row, float *dst)
 {
-    for (uint32_t v = 0; v < l->code_bytes / 64u; v++) {
-        const uint8_t *four = group + 64 * v + 4 * row;
-        for (int i = 0; i < 4; i++) {
-            code[4 * v + i] = l->bits == 4 ? four[i] & 15 : four[i];
-            if (l->bits == 4) code[16 + 4 * v + i] = four[i] >> 4;
-        }
+    for (int g = 0; g < 32 / l.group; g++) {
+        const float scale = gem_panel_scale(l, head, block, row, g, 0);
+        const float min = l.implied ? 0 : gem_panel_scale(l, head, block, row, g, 1);
+        for (int i = g * l.group; i < (g + 1) * l.group; i++)
+            dst[i] = scale * (float)(gem_panel_code(l, block, row, i) - l.implied) - min;
     }
-}
-
-/* Scale and min of w = scale * (code - offset) - min. A panel's min has scale * offset in it, which is exact, and so
- * is taking it out again. */
-static void take_scale(const struct gem_pack_layout *l, const uint8_t *group, size_t row, int32_t offset, float *scale,
-                       float *min)
-{
-    uint16_t h;
-
-    if (l->implied) {
-        memcpy(&h, group + l->code_bytes + 2 * row, sizeof h);
-        *scale = gem_f16_to_f32(h);
-        *min = 0;
-        return;
-    }
-    memcpy(scale, group + l->code_bytes + 4 * row, sizeof *scale);
-    memcpy(min, group + l->code_bytes + 64 + 4 * row, sizeof *min);
-    if (offset) *min -= *scale * (float)offset;
 }
 
 void gem_unpack_row(enum gem_type type, const uint8_t *panel, size_t row, size_t k, float *dst)
 {
     const struct gem_pack_layout l = gem_pack_layout(gem_pack_kind_of(type));
-    const int32_t offset = gem_block_offset(type);
-    uint8_t code[32];
-    float scale, min;
 
-    assert(l.group != 0 && row < GEM_PANEL && k % l.group == 0);
-    for (size_t at = 0; at < k; at += l.group, panel += l.group_bytes) {
-        take_codes(&l, panel, row, code);
-        take_scale(&l, panel, row, offset, &scale, &min);
-        for (uint32_t i = 0; i < l.group; i++) dst[at + i] = scale * (float)(code[i] - offset) - min;
+    assert(l.group != 0 && row < GEM_PANEL && k % (l.n_blocks * 32u) == 0);
+    for (size_t b = 0; b < k / 32; b++, dst += 32) {
+        const size_t run_bytes = l.head_bytes + (size_t)l.n_blocks * l.block_bytes;
+        const uint8_t *head = panel + b / l.n_blocks * run_bytes;
+        unpack_block(l, head, head + l.head_bytes + b % l.n_blocks * l.block_bytes, (int)row, dst);
     }
 }

@@ -294,8 +294,6 @@ void gem_block_load(enum gem_type type, const uint8_t *src, struct gem_block *b)
     f->load(src, b);
 }
 
-int32_t gem_block_offset(enum gem_type type) { return block_formats[type].offset; }
-
 static void block_decode(const struct gem_block *b, float *dst)
 {
     for (uint32_t g = 0; g < b->n / b->group; g++) {

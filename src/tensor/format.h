@@ -69,8 +69,6 @@ struct gem_block {
 
 /* `type` has decodes set and is none of F32, F16, BF16; src has any alignment. */
 void gem_block_load(enum gem_type type, const uint8_t *src, struct gem_block *b);
-/* The offset of all blocks of such a type. */
-int32_t gem_block_offset(enum gem_type type);
 
 static inline float gem_bf16_to_f32(uint16_t h)
 {

@@ -312,7 +312,7 @@ static void run_tier(const char *tier, unsigned cpu)
 
 static int usage(void)
 {
-    printf("usage: test_kernels [--seed N] [--tier c|avx2|avx512|bf16] [--bench] [part of a function's name]\n");
+    printf("usage: test_kernels [--seed N] [--tier c|avx2|avx512|avx512bf16] [--bench] [part of a function's name]\n");
     return EXIT_FAILURE;
 }
 
@@ -325,7 +325,7 @@ int main(int argc, char **argv)
         {"c", 0, 0},
         {"avx2", GEM_CPU_AVX2, GEM_CPU_AVX2},
         {"avx512", GEM_CPU_AVX512, GEM_CPU_AVX2 | GEM_CPU_AVX512},
-        {"bf16", GEM_CPU_BF16, GEM_CPU_AVX2 | GEM_CPU_AVX512 | GEM_CPU_BF16},
+        {"avx512bf16", GEM_CPU_BF16, GEM_CPU_AVX2 | GEM_CPU_AVX512 | GEM_CPU_BF16},
     };
     const char *only = NULL;
 

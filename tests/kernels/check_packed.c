@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const kind_names[GEM_N_PK] = {"none", "q4", "q8", "q4m", "q8m", "q8m16"};
+static const char *const kind_names[GEM_N_PK] = {"none", "q4",    "q8",  "q4m", "q5", "q5m",
+                                                 "q4k",  "q4k16", "q5k", "q6k", "q8k"};
 
 /* Each block format: where the float16 scales of a block lie. Other bytes may have any value. */
 static const struct {
@@ -39,11 +40,41 @@ static uint8_t *random_rows(size_t f, size_t n_rows, size_t k, size_t *row_bytes
 
 /* ---- reading panels ---------------------------------------------------------------------------------------- */
 
-static bool is_4_bit(enum gem_pack_kind kind) { return kind == GEM_PK_Q4 || kind == GEM_PK_Q4M; }
-static int group_of(enum gem_pack_kind kind) { return kind == GEM_PK_Q8M16 ? 16 : 32; }
-static int implied_of(enum gem_pack_kind kind) { return kind == GEM_PK_Q4 ? 8 : kind == GEM_PK_Q8 ? 128 : 0; }
-static size_t code_bytes(enum gem_pack_kind kind) { return (size_t)group_of(kind) * (is_4_bit(kind) ? 8 : 16); }
-static size_t scale_bytes(enum gem_pack_kind kind) { return implied_of(kind) ? 32 : 128; }
+/* The table of kernels.h. */
+static const struct {
+    size_t bits, group, implied;
+    bool compact; /* int8 scales, and a head for 8 blocks */
+} kinds[GEM_N_PK] = {
+    [GEM_PK_Q4] = {4, 32, 8, false},   [GEM_PK_Q8] = {8, 32, 128, false}, [GEM_PK_Q4M] = {4, 32, 0, false},
+    [GEM_PK_Q5] = {5, 32, 16, false},  [GEM_PK_Q5M] = {5, 32, 0, false},  [GEM_PK_Q4K] = {4, 32, 0, true},
+    [GEM_PK_Q4K16] = {4, 16, 0, true}, [GEM_PK_Q5K] = {5, 32, 0, true},   [GEM_PK_Q6K] = {6, 16, 32, true},
+    [GEM_PK_Q8K] = {8, 32, 128, true},
+};
+
+static size_t n_sets(enum gem_pack_kind kind) { return kinds[kind].implied ? 1 : 2; }
+static size_t head_bytes(enum gem_pack_kind kind) { return kinds[kind].compact ? 32 * n_sets(kind) : 0; }
+static size_t code_bytes(enum gem_pack_kind kind) { return 16 * 32 * kinds[kind].bits / 8; }
+static size_t set_bytes(enum gem_pack_kind kind) { return kinds[kind].compact ? 16 : 32; }
+static size_t block_bytes(enum gem_pack_kind kind)
+{
+    return code_bytes(kind) + 32 / kinds[kind].group * n_sets(kind) * set_bytes(kind);
+}
+static size_t run_columns(enum gem_pack_kind kind) { return kinds[kind].compact ? 256 : 32; }
+static size_t run_bytes(enum gem_pack_kind kind)
+{
+    return head_bytes(kind) + run_columns(kind) / 32 * block_bytes(kind);
+}
+
+static int panel_code(enum gem_pack_kind kind, const uint8_t *codes, size_t row, size_t k)
+{
+    const size_t lane = row * 4 + k % 4, quad = k % 16 / 4, n = kinds[kind].bits - 4, f = 2 * quad + k / 16;
+    int code;
+
+    if (kinds[kind].bits == 8) return codes[k / 4 * 64 + lane];
+    code = codes[quad * 64 + lane] >> (k < 16 ? 0 : 4) & 15;
+    if (n) code += (codes[(4 + f * n / 8) * 64 + lane] >> f * n % 8 & ((1 << n) - 1)) * 16;
+    return code;
+}
 
 /* What a panel says of one element: w = scale * code - min. */
 struct element {
@@ -53,28 +84,20 @@ struct element {
 
 static struct element panel_element(enum gem_pack_kind kind, const uint8_t *panel, size_t row, size_t at)
 {
-    const size_t group = (size_t)group_of(kind), kk = at % group;
-    const uint8_t *codes = panel + at / group * (code_bytes(kind) + scale_bytes(kind)),
-                  *scales = codes + code_bytes(kind);
-    struct element e;
+    const uint8_t *head = panel + at / run_columns(kind) * run_bytes(kind);
+    const uint8_t *block = head + head_bytes(kind) + at % run_columns(kind) / 32 * block_bytes(kind);
+    const uint8_t *sets = block + code_bytes(kind) + at % 32 / kinds[kind].group * n_sets(kind) * set_bytes(kind);
+    double value[2] = {0, 0};
 
-    if (is_4_bit(kind))
-        e.code = codes[kk % 16 / 4 * 64 + row * 4 + kk % 4] >> (kk < 16 ? 0 : 4) & 15;
-    else
-        e.code = codes[kk / 4 * 64 + row * 4 + kk % 4];
-    if (implied_of(kind)) {
+    for (size_t i = 0; i < n_sets(kind); i++) {
+        const uint8_t *set = sets + i * set_bytes(kind);
         uint16_t h;
-        memcpy(&h, scales + 2 * row, sizeof h);
-        e.scale = (double)gem_f16_to_f32(h);
-        e.min = e.scale * implied_of(kind);
-    } else {
-        float f[2];
-        memcpy(&f[0], scales + 4 * row, sizeof f[0]);
-        memcpy(&f[1], scales + 64 + 4 * row, sizeof f[1]);
-        e.scale = (double)f[0];
-        e.min = (double)f[1];
+        memcpy(&h, (kinds[kind].compact ? head + 32 * i : set) + 2 * row, sizeof h);
+        value[i] = (double)gem_f16_to_f32(h);
+        if (kinds[kind].compact) value[i] *= set[row] < 128 ? set[row] : set[row] - 256;
     }
-    return e;
+    if (kinds[kind].implied) value[1] = value[0] * (double)kinds[kind].implied;
+    return (struct element){value[0], value[1], panel_code(kind, block, row, at % 32)};
 }
 
 /* The panel's value is exact in double; decoding rounds the scale product and, where a format has a min, the
@@ -122,6 +145,7 @@ static void check_pack(void)
                    gem_pack_kind_of(GEM_I8) == GEM_PK_NONE && gem_pack_kind_of((enum gem_type)9999) == GEM_PK_NONE,
                "no kind for types that are not quantised");
     check_true(gem_panel_bytes(GEM_PK_Q4, 2816) == 88 * 288, "the size of a panel");
+    check_true(gem_panel_bytes(GEM_PK_Q6K, 2816) == 11 * (32 + 8 * 416), "the size of a panel with heads");
 }
 
 /* ---- activations ------------------------------------------------------------------------------------------- */
@@ -218,21 +242,25 @@ static void check_quantize(const struct gem_kernels *k)
 enum { N_ROWS = 40, N_PANELS = 3, N_ACTS = 19, MAX_K = 2816 };
 enum fill { RANDOM, ONE_SIGN, LARGEST, N_FILLS }; /* LARGEST: every code and every q as large as can be */
 
-/* A panel of random codes and sane scales. */
+/* A panel of random codes and sane scales: of int8 any, and d small. */
 static void fill_panel(enum gem_pack_kind kind, uint8_t *panel, size_t k, enum fill fill)
 {
-    const size_t group_bytes = code_bytes(kind) + scale_bytes(kind);
     const enum check_sign sign = fill == ONE_SIGN ? CHECK_ONE_SIGN : CHECK_MIXED;
 
-    for (size_t g = 0; g < k / (size_t)group_of(kind); g++, panel += group_bytes) {
-        if (fill == LARGEST)
-            memset(panel, 0xff, code_bytes(kind));
-        else
+    for (size_t at = 0; at < k; at += run_columns(kind)) {
+        check_fill_f16((uint16_t *)(void *)panel, head_bytes(kind) / 2, sign);
+        panel += head_bytes(kind);
+        for (size_t i = 0; i < run_columns(kind) / 32; i++, panel += block_bytes(kind)) {
+            uint8_t *scales = panel + code_bytes(kind);
+            const size_t n = block_bytes(kind) - code_bytes(kind);
             check_fill_bytes(panel, code_bytes(kind));
-        if (implied_of(kind))
-            check_fill_f16((uint16_t *)(void *)(panel + code_bytes(kind)), GEM_PANEL, sign);
-        else
-            check_fill_f32((float *)(void *)(panel + code_bytes(kind)), 2 * GEM_PANEL, sign);
+            if (fill == LARGEST) memset(panel, 0xff, code_bytes(kind));
+            if (kinds[kind].compact)
+                check_fill_bytes(scales, n);
+            else
+                check_fill_f16((uint16_t *)(void *)scales, n / 2, sign);
+            for (size_t b = 0; kinds[kind].compact && fill == ONE_SIGN && b < n; b++) scales[b] &= 127;
+        }
     }
 }
 
@@ -252,7 +280,7 @@ static void fill_acts(char *act, size_t m, size_t k, enum fill fill)
  * implied the two terms of a group are one integer times a scale. */
 static double product(enum gem_pack_kind kind, const uint8_t *panel, size_t row, const char *act, size_t k, double *sum)
 {
-    const size_t group = (size_t)group_of(kind);
+    const size_t group = kinds[kind].group;
     const struct gem_act_block *x = (const struct gem_act_block *)(const void *)act;
     double y = 0.0;
 
@@ -266,8 +294,8 @@ static double product(enum gem_pack_kind kind, const uint8_t *panel, size_t row,
             sum_q += (double)x[i / 32].q[i % 32];
         }
         y += xs * (g.scale * dot - g.min * sum_q);
-        *sum += implied_of(kind) ? fabs(xs * g.scale * (dot - implied_of(kind) * sum_q))
-                                 : fabs(xs * g.scale * dot) + fabs(xs * g.min * sum_q);
+        *sum += kinds[kind].implied ? fabs(xs * g.scale * (dot - (double)kinds[kind].implied * sum_q))
+                                    : fabs(xs * g.scale * dot) + fabs(xs * g.min * sum_q);
     }
     return y;
 }
@@ -407,7 +435,8 @@ static void check_gemm_packed(const struct gem_kernels *k)
         snprintf(name, sizeof name, "gemm_packed_%s", kind_names[kind]);
         if (check_func(name, (check_fn *)fn)) {
             for (size_t s = 0; s < COUNT(sizes); s++)
-                for (enum fill fill = RANDOM; fill < N_FILLS; fill++)
+                for (enum fill fill = RANDOM; sizes[s] % run_columns((enum gem_pack_kind)kind) == 0 && fill < N_FILLS;
+                     fill++)
                     check_kind(fn, (enum gem_pack_kind)kind, sizes[s], fill);
             for (size_t f = 0; f < COUNT(formats); f++)
                 if (gem_pack_kind_of(formats[f].type) == (enum gem_pack_kind)kind) check_whole(k, f, 512);

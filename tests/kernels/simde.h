@@ -34,6 +34,7 @@
 /* NOLINTEND(bugprone-macro-parentheses) */
 
 GEM_MAP(cvtepu16_epi32, __m512i, int32_t, 16, __m256i, uint16_t, a[i])
+GEM_MAP(cvtepi8_epi32, __m512i, int32_t, 16, __m128i, uint8_t, (a[i] ^ 0x80) - 0x80)
 GEM_MAP(cvtepi32_epi16, __m256i, int16_t, 16, __m512i, int32_t, (int16_t)(uint16_t)a[i])
 GEM_MAP(cvtepi32_epi8, __m128i, int8_t, 16, __m512i, int32_t, (int8_t)(uint8_t)a[i])
 GEM_MAP(cvtepi32_ps, __m512, float, 16, __m512i, int32_t, (float)a[i])
@@ -43,6 +44,8 @@ GEM_MAP(cvtph_ps, __m512, float, 16, __m256i, uint16_t, simde_float16_to_float32
 
 #undef _mm512_cvtepu16_epi32
 #define _mm512_cvtepu16_epi32 gem_simde_cvtepu16_epi32
+#undef _mm512_cvtepi8_epi32
+#define _mm512_cvtepi8_epi32 gem_simde_cvtepi8_epi32
 #undef _mm512_cvtepi32_epi16
 #define _mm512_cvtepi32_epi16 gem_simde_cvtepi32_epi16
 #undef _mm512_cvtepi32_epi8
