@@ -11,7 +11,7 @@ configure = cmake --preset $(1) $(CMAKE_FLAGS)
 compile = cmake --build --preset $(1) -j $(JOBS)
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test debug asan tsan fuzz bench format format-check tidy check install clean help
+.PHONY: build demo test debug asan tsan fuzz bench bench-peer format format-check tidy check install clean help
 
 build: ## build the library, the program and the tests into build/release
 	scripts/setup build
@@ -49,6 +49,12 @@ bench: ## time the kernels against their definitions
 	$(call configure,release)
 	$(call compile,release)
 	scripts/bench build/release
+
+bench-peer: ## the whole program beside llama.cpp, which is built first (WORK=build/peer, GEM_SHARED)
+	scripts/setup build
+	$(call configure,release)
+	$(call compile,release) --target gemmule_cli
+	tools/lab/bench_peer.py build/release/gemmule --work $(or $(WORK),build/peer)
 
 format: ## reformat all C files
 	scripts/format

@@ -158,4 +158,20 @@ static inline __m512 gem_simde_scalef_ps(__m512 x, __m512 i)
 #undef _mm512_scalef_ps
 #define _mm512_scalef_ps gem_simde_scalef_ps
 
+/* SIMDe insists on a literal, which the count of an inlined function is not for clang. */
+static inline __m512i gem_simde_shift_epi16(__m512i v, int left)
+{
+    uint16_t a[32];
+
+    memcpy(a, &v, sizeof a);
+    for (int i = 0; i < 32; i++) a[i] = left < 0 ? (uint16_t)(a[i] >> -left) : (uint16_t)(a[i] << left);
+    memcpy(&v, a, sizeof a);
+    return v;
+}
+
+#undef _mm512_srli_epi16
+#define _mm512_srli_epi16(v, n) gem_simde_shift_epi16(v, -(int)(n))
+#undef _mm512_slli_epi16
+#define _mm512_slli_epi16(v, n) gem_simde_shift_epi16(v, (int)(n))
+
 #endif
