@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""Teach the towers to see and hear before the language model reads them: every soft token of a picture learns what
+stands in its cell (shape, colour, character), the soft tokens of a sound learn to spell it (CTC). The small heads
+for that are thrown away. Language-model training starts from the result (train.py --towers).
+
+    python tools/nano/towers.py --out DIR [--what I|S|IS]
+"""
+import argparse
+import os
+import random
+import signal
+import time
+import numpy as np
+import torch
+import torch.nn.functional as F
+import data
+import model
+import optim
+import train
+
+HEADS = {'head.shape': 9, 'head.colour': 12, 'head.char': 63, 'head.sound': None}
+
+
+def picture_batch(rng, n=8, budget=70, kind=None):
+    """patches [n,9*budget,768], positions, labels [3, all cells], scenes."""
+    import pictures
+    px, at = torch.zeros(n, 9 * budget, 768), torch.full((n, 9 * budget, 2), -1)
+    cells, scenes = [], []
+    for k in range(n):
+        s = pictures.scene(rng, False, kind, budget)
+        a, p = pictures.patches(pictures.paint(s, rng), budget)
+        px[k, :len(a)], at[k, :len(a)] = torch.from_numpy(a), torch.from_numpy(p)
+        gw, gh = (p.max(0) + 1) // 3
+        cells.append(pictures.labels(s, int(gw), int(gh)))
+        scenes.append(s)
+    return px, at, torch.from_numpy(np.concatenate(cells, 1)), scenes
+
+
+def picture_loss(P, px, at, cells):
+    soft, _ = model.vision(P, px, at)
+    total, right = 0.0, []
+    for k, name in enumerate(('head.shape', 'head.colour', 'head.char')):
+        z = model.linear(soft, P[name]).float()
+        y = cells[k]
+        weight = torch.where(y > 0, 1.0, 0.15)
+        total = total + (F.cross_entropy(z, y, reduction='none') * weight).sum() / weight.sum()
+        live = y > 0
+        right.append((z.argmax(1)[live] == y[live]).float().mean().item() if live.any() else float('nan'))
+    return total, right
+
+
+def main():
+    a = argparse.ArgumentParser()
+    a.add_argument('--out', required=True)
+    a.add_argument('--what', default='I')
+    a.add_argument('--seed', type=int, default=2)
+    a.add_argument('--muon', type=float, default=0.02)
+    a.add_argument('--adam', type=float, default=3e-3)
+    a.add_argument('--decay', type=int, default=0)
+    a.add_argument('--eager', action='store_true')
+    o = a.parse_args()
+    torch.set_num_threads(1)
+    if not o.eager:
+        model.compile_layers()
+    encoder = data.Encoder()
+    P = {n: t for n, t in model.init(encoder.size, o.seed).items() if not n.startswith('language_model.')}
+    gen = torch.Generator().manual_seed(o.seed)
+    import sounds
+    for n, k in HEADS.items():
+        P[n] = torch.randn(k or sounds.CLASSES, 192, generator=gen) * 192 ** -0.5
+    os.makedirs(o.out, exist_ok=True)
+    last, step, state = os.path.join(o.out, 'last.pt'), 0, {}
+    if os.path.exists(last):
+        c = train.load(last)
+        for n, t in c['params'].items():
+            if P[n].shape == t.shape:
+                P[n].copy_(t)
+        step, state = c['step'], {n: s for n, s in c['optimizer'].items() if s['m'].shape == P[n].shape}
+    for t in P.values():
+        t.requires_grad_(True)
+    opt = optim.Optimizer(P, o.muon, o.adam)
+    opt.state = state
+    for s in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(s, lambda *_: train.STOP.append(1))
+    shown = saved = time.time()
+    sums, first, n = {}, step, 0
+
+    def checkpoint():
+        train.save(last, {'params': {k: t.detach() for k, t in P.items()}, 'optimizer': opt.state, 'step': step, 'tokens': 0, 'pieces': encoder.vocab})
+    while not train.STOP:
+        rng = random.Random(f'towers:{o.seed}:{step}')
+        for what in o.what:
+            if what == 'I':
+                big = rng.random() < 0.08
+                px, at, cells, _ = picture_batch(rng, 3 if big else 8, 140 if big else 70)
+                loss, right = picture_loss(P, px, at, cells)
+                got = dict(zip(('shape', 'colour', 'char'), right), loss=loss.item())
+            else:
+
+                loss, got = sounds.tower_loss(P, rng)
+            loss.backward()
+            for k, v in got.items():
+                if v == v:
+                    s = sums.setdefault(what + '.' + k, [0.0, 0])
+                    s[0] += v
+                    s[1] += 1
+        scale = min(1.0, (step - first + 1) / 50)
+        if o.decay:
+            scale *= max(0.0, 1 - (step - first) / o.decay)
+        opt.step(scale)
+        step += 1
+        n += 1
+        now = time.time()
+        if now - shown > 20:
+            print(f'{time.strftime("%H:%M:%S")} step {step} {n / (now - shown):.2f} steps/s ' + ' '.join(f'{k} {s[0] / s[1]:.3f}' for k, s in sorted(sums.items())), flush=True)
+            shown, sums, n = now, {}, 0
+        if now - saved > 120:
+            checkpoint()
+            saved = now
+        if o.decay and step - first >= o.decay:
+            break
+    checkpoint()
+
+
+if __name__ == '__main__':
+    main()
