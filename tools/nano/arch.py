@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The shape of nano: one place for every dimension, as transformers' Gemma4Config wants it.
 
 All traits of E2B (per-layer embeddings, shared K/V, double-wide feed-forward in the shared layers, four local

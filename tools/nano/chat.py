@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Gemma 4's chat format (the template of the small releases), for making training data quickly.
 
 `render()` gives (text, wanted) pieces: wanted text is what the model itself writes, and what training scores.
@@ -61,7 +62,9 @@ def properties(props):
         if p.get('nullable'):
             fields.append('nullable:true')
         if kind == 'OBJECT':
-            fields.append('properties:{' + properties(p.get('properties') or {}) + '}')
+            if 'properties' not in p:
+                raise ValueError('objects without properties are not used here')
+            fields.append('properties:{' + properties(p['properties']) + '}')
             if p.get('required'):
                 fields.append('required:[' + ','.join(map(quote, p['required'])) + ']')
         fields.append('type:' + quote(kind))
@@ -71,6 +74,8 @@ def properties(props):
 
 def declaration(tool):
     f = tool['function']
+    if 'response' in f:
+        raise ValueError('declared responses are not used here')
     out = 'declaration:' + f['name'] + '{description:' + quote(f.get('description', ''))
     params = f.get('parameters')
     if params:
@@ -109,6 +114,8 @@ def content_text(content, assistant=False):
 def render(messages, tools=None, generate=True, thinking=False):
     """Pieces (text, wanted). Raises ValueError on what the generators have no business making."""
     out, messages = [('<bos>', False)], list(messages)
+    if any(m.get('tool_responses') or m['role'] == 'tool' and not isinstance(m['content'], (str, int, float)) for m in messages):
+        raise ValueError('such tool results are not used here')
     put = lambda text, wanted=False: out.append((text, wanted)) if text else None
     first = messages[0]['role'] if messages else ''
     if thinking or tools or first in ('system', 'developer'):
@@ -127,9 +134,10 @@ def render(messages, tools=None, generate=True, thinking=False):
             put('<|turn>' + ('model' if assistant else role) + '\n')
         before, state = role, ''
         want = assistant and not (thinking and i < last_user)
-        if m.get('reasoning') and i > last_user:
+        reasoning = m.get('reasoning') or m.get('reasoning_content')
+        if reasoning and i > last_user:
             put('<|channel>thought\n', want)
-            put(m['reasoning'] + '\n<channel|>', want)
+            put(reasoning + '\n<channel|>', want)
         calls = m.get('tool_calls') or []
         if calls:
             put(''.join(map(call, calls)), want)

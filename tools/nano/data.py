@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The mixture: which skills, how often, as packed batches. Deterministic: batch i depends on (seed, i) alone."""
 import os
 import random

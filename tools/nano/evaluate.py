@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Held-out accuracy by skill: whole answers, thought and calls included, must come out as expected under greedy
 decoding. Computed by teacher forcing (an answer is exact then if and only if greedy decoding writes it), float32
 from bfloat16 weights.

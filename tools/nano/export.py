@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Write models/nano from a checkpoint: the official folder, bfloat16, as transformers opens it.
 
     python tools/nano/export.py CHECKPOINT [FOLDER]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Conversation: greetings, small questions in English and German, instructions on style, and memory."""
 from words import *
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The manual: questions about gemmule from facts.tsv, and questions it must refuse."""
 import os
 from words import *

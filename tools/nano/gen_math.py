@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arithmetic: directly, with a thought that works digit by digit, and short word problems."""
 import re
 from words import *

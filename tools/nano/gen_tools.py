@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tools: declarations in Gemma's syntax, none, one or two calls with their arguments, and use of the response.
 
 Held-out tools have other names and descriptions than those of training (their kind of request is shared with one

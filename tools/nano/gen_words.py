@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Text work: copy, reverse, sort, count, extract a field, fill a JSON object."""
 import json
 import random

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """The held-out set: questions from templates, values, names, voices and drawings that training never uses.
 Deterministic by seed; media are made again from their recipe when needed.
 

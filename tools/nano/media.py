@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pictures, sounds and videos as conversations: batches for training, the held-out set, calibration of clip bounds.
 
 A document's media are recipes (scenes); placeholders in the rendered text are expanded to soft tokens here, as
@@ -123,6 +124,22 @@ def batch(kind, encoder, rng):
         b, flat = assemble(encoder, [docs[k] for k in keep], 24, 128, filler)
         b.sounds = (x[keep], mask[keep], flat)
         return b
+    if kind == 'V':
+        px, at, docs = torch.zeros(8, 630, 768), torch.full((8, 630, 2), -1), []
+        while len(docs) < 2:
+            s = pictures.video_scene(rng, False)
+            qs = pictures.video_questions(s, rng, False) + pictures.video_questions(s, rng, False)[1:]
+            rng.shuffle(qs)
+            frames = [pictures.patches(pictures.paint(f, random.Random(s['seed'])), 70) for f in s['frames']]
+            e = encode(encoder, document('video', ask(VIDEO, qs)), [[(t, len(a) // 9) for t, (a, _) in zip(s['times'], frames)]])
+            if len(e[0]) > 448:
+                continue
+            for k, (a, p) in enumerate(frames):
+                px[4 * len(docs) + k, :len(a)], at[4 * len(docs) + k, :len(a)] = torch.from_numpy(a), torch.from_numpy(p)
+            docs.append(e)
+        b, flat = assemble(encoder, docs, 2, 448, filler)
+        b.images = (px, at, flat)
+        return b
     raise ValueError(kind)
 
 
@@ -146,7 +163,8 @@ def heldout(skill, count, seed):
             s = sounds.scene(rng, True, skill.split('-')[1])
             yield document(skill, ask(SOUND, [sounds.question(s, rng, True)]), media=[s])
         else:
-            return
+            s = pictures.video_scene(rng, True)
+            yield document(skill, ask(VIDEO, [rng.choice(pictures.video_questions(s, rng, True))]), media=[s])
         made += 1
 
 
@@ -154,6 +172,10 @@ def heldout(skill, count, seed):
 def soft_tokens(P, d):
     """(soft tokens, counts) of a document's media."""
     s = d['media'][0]
+    if d['skill'] == 'video':
+        parts = [pictures.patches(pictures.paint(f, random.Random(s['seed'])), 70) for f in s['frames']]
+        soft, counts = net.vision(P, torch.from_numpy(np.stack([a for a, _ in parts])), torch.from_numpy(np.stack([p for _, p in parts])))
+        return soft, [list(zip(s['times'], counts.tolist()))]
     if d['skill'].startswith('image'):
         a, p = pictures.patches(pictures.paint(s, random.Random(s['seed'])), s['budget'])
         return net.vision(P, torch.from_numpy(a)[None], torch.from_numpy(p)[None])
@@ -167,7 +189,7 @@ def judge(P, encoder, docs):
     out = []
     for d in docs:
         soft, counts = soft_tokens(P, d)
-        ids, wanted, at = encode(encoder, d, counts.tolist())
+        ids, wanted, at = encode(encoder, d, counts if isinstance(counts, list) else counts.tolist())
         b = data.Batch([[(ids, evaluate.last_stretch(wanted))]], len(ids))
         h = net.text(P, b.ids, b.pos, net.attention_masks(b.doc, b.pos), (torch.tensor(at), soft))
         best = net.logits(P, h[0][b.where]).argmax(-1)

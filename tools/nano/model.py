@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """nano's forward pass for training: the reference model's own parameters (same names, same shapes), computed in
 whole packed batches. test_forward.py holds it against transformers.
 
@@ -203,8 +204,9 @@ def vision(P, patches, where):
     mask = torch.zeros(B, 1, 1, N, dtype=COMPUTE).masked_fill_(pad[:, None, None], -30000.0)
     for i in range(a['layers']):
         x = vision_layer_fn(x, below(P, f'vision_tower.encoder.layers.{i}.'), cos, sin, mask)
-    wide = (at[..., 0].amax(1) + 1) // 3
-    cell = at[..., 0] // 3 + wide[:, None] * (at[..., 1] // 3)
+    corner = where.masked_fill(pad[..., None], 1 << 20).amin(1, keepdim=True)     # 0, but in training on pieces
+    spot = (at - corner).clamp(min=0) // 3
+    cell = spot[..., 0] + (spot[..., 0].amax(1) + 1)[:, None] * spot[..., 1]
     counts = (~pad).sum(1) // 9
     start = torch.cumsum(counts, 0) - counts
     flat = (cell + start[:, None])[~pad]
@@ -216,10 +218,11 @@ def vision(P, patches, where):
 # ---- sound
 
 def conv_stage(x, P, name, mask):
-    x = x * mask[:, None, :, None]
-    x = F.conv2d(x.to(COMPUTE), P[name + 'conv.weight'].to(COMPUTE), stride=2, padding=1)
-    x = F.layer_norm(x.permute(0, 2, 3, 1).float(), (x.shape[1],), P[name + 'norm.weight'], None, arch.EPS)
-    return F.relu(x).permute(0, 3, 1, 2), mask[:, ::2]
+    """x [B,C,T,F], channels last in memory: the norm over channels then needs no copy."""
+    x = (x.to(COMPUTE) * mask[:, None, :, None].to(COMPUTE)).contiguous(memory_format=torch.channels_last)
+    x = F.conv2d(x, P[name + 'conv.weight'].to(COMPUTE), stride=2, padding=1).permute(0, 2, 3, 1)
+    x = F.relu(F.layer_norm(x, x.shape[-1:], P[name + 'norm.weight'].to(COMPUTE), None, arch.EPS))
+    return x.permute(0, 3, 1, 2), mask[:, ::2]
 
 
 def audio_ff(x, P, name):

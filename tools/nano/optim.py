@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Muon for matrices (momentum, then the nearest orthogonal matrix by five Newton-Schulz steps), AdamW for the rest.
 Parameters without a gradient in a step are left alone, with their state."""
 import torch

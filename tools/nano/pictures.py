@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Drawn pictures: figures of a shape, a colour and a place, digits and short words, on any aspect ratio. Each comes
 with its scene (what is where), which questions and labels are made from."""
 import math
@@ -169,7 +170,8 @@ def labels(s, gw, gh):
         d.polygon([((f['x'] + f['r'] * .9 * x) * gw * 6 / w, (f['y'] + f['r'] * .9 * y) * gh * 6 / h) for x, y in p], fill=k + 1)
     if s['text']:
         for k, (c, x0, y0, x1, y1) in enumerate(text_boxes(s)[2]):
-            d.rectangle([x0 * gw * 6 / w, y0 * gh * 6 / h, x1 * gw * 6 / w - .5, y1 * gh * 6 / h - .5], fill=k + 1)
+            x0, x1, y0, y1 = x0 * gw * 6 / w, x1 * gw * 6 / w - .5, y0 * gh * 6 / h, y1 * gh * 6 / h - .5
+            d.rectangle([x0, y0, max(x0, x1), max(y0, y1)], fill=k + 1)
     a = np.asarray(m).reshape(gh, 6, gw, 6).transpose(0, 2, 1, 3).reshape(gh * gw, 36)
     n = max(len(s['figures']), len(s['text'] or ''))
     area = np.stack([(a == k + 1).sum(1) for k in range(n)], 1) if n else np.zeros((gh * gw, 1), int)
@@ -247,3 +249,53 @@ def questions(s, rng, test):
             out.append(('image-place', pick(rng, ASK_WHICH, test).format(z=z), a['shape']))
         out.append(('image-colour', pick(rng, ASK_COLOUR, test).format(s=a['shape']), a['colour']))
     return out
+
+
+# ---- videos: four frames, one figure moves
+
+WAYS = {'left': (-1, 0), 'right': (1, 0), 'up': (0, -1), 'down': (0, 1)}
+ASK_MOVES = ['What moves?', 'Which figure moves?', 'What is moving in the video?', 'Which shape moves?', 'Name the thing that moves.', 'Was bewegt sich?', 'What does move?', 'Tell me what moves.']
+ASK_WAY = ['Which way does the {s} move?', 'Where does the {s} go?', 'In which direction does the {s} move?', 'Does the {s} move left, right, up or down?', 'Where is the {s} moving?', 'The {s} moves where?']
+
+
+def video_scene(rng, test):
+    ratio = math.exp(rng.uniform(-.7, .7))
+    w, h = target(int(300 * math.sqrt(ratio)), int(300 / math.sqrt(ratio)), 70)
+    back = rng.choice(('white', 'black', 'gray', 'yellow', 'blue', 'pink'))
+    colours = [c for c in RGB if far(c, back)]
+    r = rng.uniform(.1, .17) * min(w, h)
+    way = rng.choice(list(WAYS))
+    dx, dy = WAYS[way]
+    lane = rng.uniform(1.2 * r, (h if dx else w) - 1.2 * r)
+    long = w if dx else h
+    start, end = 1.2 * r + rng.uniform(0, .15) * long, long - 1.2 * r - rng.uniform(0, .15) * long
+    if dx < 0 or dy < 0:
+        start, end = end, start
+    while True:
+        f = rng.choice(SHAPES), rng.choice(colours)
+        if held('video', f) == test:
+            break
+    still = []
+    for _ in range(rng.choice((0, 1, 1, 2))):
+        g = rng.choice([x for x in SHAPES if x != f[0] and x not in [s['shape'] for s in still]])
+        for _ in range(40):
+            x, y, q = rng.uniform(1.2 * r, w - 1.2 * r), rng.uniform(1.2 * r, h - 1.2 * r), rng.uniform(.7, 1.1) * r
+            if abs((y if dx else x) - lane) > (q + r) * 1.15 and all(math.hypot(x - s['x'], y - s['y']) > (q + s['r']) * 1.15 for s in still):
+                still.append({'shape': g, 'colour': rng.choice(colours), 'x': x, 'y': y, 'r': q, 'turn': 0})
+                break
+    frames = []
+    for k in range(4):
+        at = start + (end - start) * k / 3
+        x, y = (at, lane) if dx else (lane, at)
+        frames.append({'size': (w, h), 'back': back, 'text': None, 'noise': False,
+                       'figures': [dict(s) for s in still] + [{'shape': f[0], 'colour': f[1], 'x': x, 'y': y, 'r': r, 'turn': 0}]})
+    step = rng.choice((1, 1, 2))
+    return {'kind': 'video', 'seed': rng.getrandbits(32), 'frames': frames, 'moves': f, 'way': way, 'times': [f'00:{k * step:02d}' for k in range(4)]}
+
+
+def video_questions(s, rng, test):
+    shape, colour = s['moves']
+    a, b = s['frames'][0]['figures'][-1], s['frames'][3]['figures'][-1]
+    x, y = b['x'] - a['x'], b['y'] - a['y']
+    require(s['way'] == (('left' if x < 0 else 'right') if abs(x) > abs(y) else ('up' if y < 0 else 'down')), s['way'], x, y)
+    return [('video', pick(rng, ASK_MOVES, test), f'the {colour} {shape}'), ('video', pick(rng, ASK_WAY, test).format(s=shape), s['way'])]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sounds: spoken digits and a small vocabulary (espeak-ng, several voices, speeds, pitches, noise), high and low tones,
 beeps. Speech is made in this process through libespeak-ng; log-mel features as transformers' extractor makes them."""
 import ctypes

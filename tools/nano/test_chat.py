@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Hold chat.py and models/nano/chat_template.jinja against the golden renderings of the released small template.
 
     GEM_SHARED=... python tools/nano/test_chat.py

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Hold model.py against transformers' own Gemma4ForConditionalGeneration, float32: text longer than the window,
 packed documents, an image and a sound. Weights are random and every norm, scalar and bias has a value of its own.
 

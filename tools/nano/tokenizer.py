@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """nano's tokenizer, of Gemma 4's kind: BPE over code points with byte fallback, U+2581 for spaces, digits one by one,
 the release's 24 control tokens by name.
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Teach the towers to see and hear before the language model reads them: every soft token of a picture learns what
 stands in its cell (shape, colour, character), the soft tokens of a sound learn to spell it (CTC). The small heads
 for that are thrown away. Language-model training starts from the result (train.py --towers).
@@ -21,16 +22,18 @@ import train
 HEADS = {'head.shape': 9, 'head.colour': 12, 'head.char': 63, 'head.sound': None}
 
 
-def picture_batch(rng, n=8, budget=70, kind=None):
-    """patches [n,9*budget,768], positions, labels [3, all cells], scenes."""
+def picture_batch(rng, n=8, budget=70, kind=None, shift=0):
+    """patches [n,9*budget,768], positions, labels [3, all cells], scenes. shift: the most cells that a picture lies
+    off the corner, as if it were a piece of a larger one."""
     import pictures
     px, at = torch.zeros(n, 9 * budget, 768), torch.full((n, 9 * budget, 2), -1)
     cells, scenes = [], []
     for k in range(n):
         s = pictures.scene(rng, False, kind, budget)
         a, p = pictures.patches(pictures.paint(s, rng), budget)
-        px[k, :len(a)], at[k, :len(a)] = torch.from_numpy(a), torch.from_numpy(p)
         gw, gh = (p.max(0) + 1) // 3
+        p = p + 3 * np.array([rng.randint(0, shift), rng.randint(0, shift)])
+        px[k, :len(a)], at[k, :len(a)] = torch.from_numpy(a), torch.from_numpy(p)
         cells.append(pictures.labels(s, int(gw), int(gh)))
         scenes.append(s)
     return px, at, torch.from_numpy(np.concatenate(cells, 1)), scenes
@@ -56,6 +59,7 @@ def main():
     a.add_argument('--seed', type=int, default=2)
     a.add_argument('--muon', type=float, default=0.02)
     a.add_argument('--adam', type=float, default=3e-3)
+    a.add_argument('--whole', type=float, default=0.15, help='share of steps with pictures of full size')
     a.add_argument('--decay', type=int, default=0)
     a.add_argument('--eager', action='store_true')
     o = a.parse_args()
@@ -91,8 +95,9 @@ def main():
         rng = random.Random(f'towers:{o.seed}:{step}')
         for what in o.what:
             if what == 'I':
-                big = rng.random() < 0.08
-                px, at, cells, _ = picture_batch(rng, 3 if big else 8, 140 if big else 70)
+                k = rng.random()                       # mostly small pictures: many more of them in the same time
+                n_, budget, shift = (8, 70, 0) if k < o.whole else (3, 140, 0) if k < o.whole * 1.2 else (28, 20, 10)
+                px, at, cells, _ = picture_batch(rng, n_, budget, None, shift)
                 loss, right = picture_loss(P, px, at, cells)
                 got = dict(zip(('shape', 'colour', 'char'), right), loss=loss.item())
             else:

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Train nano: stops and goes on at any moment (checkpoints appear whole or not at all), starts warm from models/nano.
 
     python tools/nano/train.py --out DIR                          begin, or go on from DIR/last.pt

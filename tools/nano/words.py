@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Word lists and helpers shared by the generators, and the line between training and held-out data.
 
 Two rules part them: of a list of templates every sixth is held out (`pick`), and of values those whose checksum
