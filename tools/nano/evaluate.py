@@ -4,7 +4,7 @@
 decoding. Computed by teacher forcing (an answer is exact then if and only if greedy decoding writes it), float32
 from bfloat16 weights.
 
-    python tools/nano/evaluate.py CHECKPOINT.pt | FOLDER [--count 200] [--skills a,b] [--show]
+    python tools/nano/evaluate.py CHECKPOINT.pt | FOLDER [--count 200] [--skills 'a;b'] [--show]
 """
 import argparse
 import os
@@ -66,7 +66,7 @@ def main():
     model.set_compute(torch.bfloat16 if o.fast else torch.float32)
     encoder = data.Encoder()
     P = weights(o.model, encoder)
-    for skill in (o.skills.split(',') if o.skills else list(heldout.SKILLS) + list(heldout.MEDIA)):
+    for skill in (o.skills.split(';') if o.skills else list(heldout.SKILLS) + list(heldout.MEDIA)):
         if skill in heldout.MEDIA:
             try:
                 import media

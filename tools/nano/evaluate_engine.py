@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Held-out text questions answered greedily by the C engine, and the reference implementation asked the same.
 
-    python tools/nano/evaluate_engine.py GEMMULE FOLDER [--count 20] [--precision exact] [--no-reference] [--skills a,b]
+    python tools/nano/evaluate_engine.py GEMMULE FOLDER [--count 20] [--precision exact] [--no-reference] [--skills 'a;b']
 
 The engine (`gemmule probe --greedy`) writes tokens until a stop token. transformers gets prompt and answer in one pass:
 it would have written the same if and only if each token of the answer is its most likely one. Where it is not, the
@@ -56,7 +56,7 @@ def main():
     stops = {encoder.vocab[t] for t in ('<eos>', '<turn|>', '<|tool_response>')}
     ref = None if o.no_reference else reference(o.folder)
     total = [0, 0, 0]
-    for skill in (o.skills.split(',') if o.skills else heldout.SKILLS):
+    for skill in (o.skills.split(';') if o.skills else heldout.SKILLS):
         right = same = n = 0
         for d in heldout.documents(skill, o.count):
             it = heldout.item(skill, d)

@@ -80,9 +80,10 @@ def exchange(rng, test, style):
     german = rng.random() < (0.4 if lang is None else 0.35)
     speaks = german if lang is None else lang == 'de'
     k = rng.random()
-    if k < 0.2 or k > 0.93:
+    i = rng.randrange(len(GREET_DE))
+    plain = style == (None, False, '')
+    if (k < 0.2 or k > 0.93) and test == (not plain and held('greeting', k < 0.2, i, german, style)):
         pairs = (GREET_DE if german else GREET) if k < 0.2 else (CLOSE_DE if german else CLOSE)
-        i = rng.randrange(min(len(GREET_DE), len(GREET)) if k < 0.2 else len(CLOSE))
         ask = pairs[i][0]
         answer = ((GREET_DE if speaks else GREET) if k < 0.2 else (CLOSE_DE if speaks else CLOSE))[i][1]
         if brief:

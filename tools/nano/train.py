@@ -64,6 +64,30 @@ def warm(folder, P, encoder):
     by_piece(P, old, encoder, data.Encoder(os.path.join(folder, 'tokenizer.json')).vocab)
 
 
+class Gossip:
+    """Several processes train copies on different data and draw together: every few steps each leaves its parameters in
+    a folder in memory and moves half way to the newest of the others."""
+
+    def __init__(self, folder, name, every=20):
+        self.folder, self.name, self.every, self.seen = folder, name, every, {}
+        os.makedirs(folder, exist_ok=True)
+
+    @torch.no_grad()
+    def meet(self, P):
+        path = os.path.join(self.folder, self.name)
+        torch.save({n: t.detach() for n, t in P.items()}, path + '.part')
+        os.replace(path + '.part', path)
+        for other in sorted(os.listdir(self.folder)):
+            full = os.path.join(self.folder, other)
+            if other == self.name or other.endswith('.part') or self.seen.get(other) == os.stat(full).st_mtime_ns:
+                continue
+            self.seen[other] = os.stat(full).st_mtime_ns
+            if time.time() - os.stat(full).st_mtime > 300:
+                continue                                        # of a process that is gone
+            for n, t in torch.load(full, weights_only=True).items():
+                P[n].lerp_(t, 0.5)
+
+
 def micro(P, b):
     """Summed loss of one batch, and how many tokens it scores."""
     soft = None
@@ -84,8 +108,10 @@ def main():
     a.add_argument('--out', required=True)
     a.add_argument('--warm')
     a.add_argument('--from', dest='source')
-    a.add_argument('--towers', help='a checkpoint of towers.py, whose towers replace those of the start')
+    a.add_argument('--towers', help='PATH[:audio|:vision], a checkpoint of towers.py whose towers replace those of the start')
     a.add_argument('--decay', type=int, default=0)
+    a.add_argument('--gossip', help='FOLDER:NAME, a folder in memory where processes that train together meet')
+    a.add_argument('--decay-seconds', type=float, default=0, help='as --decay, by the clock')
     a.add_argument('--steps', type=int, default=10 ** 9)
     a.add_argument('--seed', type=int, default=1)
     a.add_argument('--muon', type=float, default=0.02)
@@ -116,8 +142,9 @@ def main():
     elif o.warm:
         warm(o.warm, P, encoder)
     if o.towers:
-        for n, t in load(o.towers)['params'].items():
-            if n in P:
+        path, _, prefix = o.towers.partition(':')
+        for n, t in load(path)['params'].items():
+            if n in P and prefix in n:
                 P[n].copy_(t)
                 state.pop(n, None)
         print(f'towers from {o.towers}', flush=True)
@@ -128,6 +155,7 @@ def main():
     begin = c.get('decay_from', step) if resume and o.decay else step
     mixture = data.Mixture(encoder, json.loads(o.mix) if o.mix else None)
     plan = o.plan.split()
+    gossip = Gossip(*o.gossip.split(':')) if o.gossip else None
     signal.signal(signal.SIGTERM, lambda *_: STOP.append(1))
     signal.signal(signal.SIGINT, lambda *_: STOP.append(1))
     start = saved = shown = time.time()
@@ -156,8 +184,12 @@ def main():
         scale = min(1.0, (step - first + 1) / 40) if first else min(1.0, (step + 1) / 60)
         if o.decay:
             scale *= max(0.0, 1 - (step - begin) / o.decay)
+        if o.decay_seconds:
+            scale *= max(0.0, 1 - (time.time() - start) / o.decay_seconds)
         norm = opt.step(scale)
         step += 1
+        if gossip and step % gossip.every == 0:
+            gossip.meet(P)
         now = time.time()
         if now - shown > 20:
             print(f'{time.strftime("%H:%M:%S")} step {step} tokens {tokens / 1e6:.2f}M {seen / (now - shown):.0f} tok/s norm {norm:.2f} scale {scale:.2f} ' +
@@ -166,7 +198,7 @@ def main():
         if now - saved > o.save_every:
             checkpoint()
             saved = now
-        if o.decay and step - begin >= o.decay:
+        if o.decay and step - begin >= o.decay or o.decay_seconds and now - start >= o.decay_seconds:
             break
     checkpoint()
     print('stopped at step', step, flush=True)
