@@ -25,9 +25,9 @@ EXTRA_WORDS = [('▁' + w, 120) for w in SEEN] + [(w.capitalize(), 30) for w in 
 
 # share of documents in the text part of the mixture; a stage of training may name its own
 MIX = {
-    'direct': (gen_math.direct, 20), 'thought': (gen_math.thought, 9), 'story': (gen_math.story, 7), 'copy': (gen_words.copy, 8),
-    'reverse': (gen_words.reverse, 7), 'sort': (gen_words.sort, 8), 'count': (gen_words.count, 6), 'extract': (gen_words.extract, 8),
-    'json': (gen_words.fill_json, 6), 'talk': (gen_chat.talk, 7), 'memory': (gen_chat.memory, 7), 'manual': (gen_manual.manual, 10), 'tools': (gen_tools.tools, 8)}
+    'direct': (gen_math.direct, 16), 'thought': (gen_math.thought, 8), 'story': (gen_math.story, 8), 'copy': (gen_words.copy, 9),
+    'reverse': (gen_words.reverse, 9), 'sort': (gen_words.sort, 11), 'count': (gen_words.count, 9), 'extract': (gen_words.extract, 9),
+    'json': (gen_words.fill_json, 6), 'talk': (gen_chat.talk, 6), 'memory': (gen_chat.memory, 8), 'manual': (gen_manual.manual, 11), 'tools': (gen_tools.tools, 8)}
 
 
 class Encoder:

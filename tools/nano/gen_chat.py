@@ -66,11 +66,11 @@ GREET_DE = [('Hallo', 'Hallo! Wie kann ich helfen?'), ('Guten Tag', 'Guten Tag! 
             ('Hallo!', 'Hallo! Wie kann ich helfen?'), ('Guten Abend', 'Guten Abend! Wie kann ich helfen?'), ('Servus', 'Hallo! Wie kann ich helfen?')]
 CLOSE = [('Thanks', 'You are welcome!'), ('Thank you!', 'You are welcome!'), ('Bye', 'Goodbye!'), ('Goodbye', 'Goodbye!'), ('Many thanks.', 'You are welcome!'), ('See you', 'Goodbye!')]
 CLOSE_DE = [('Danke', 'Gern geschehen!'), ('Vielen Dank!', 'Gern geschehen!'), ('Tschüss', 'Auf Wiedersehen!'), ('Auf Wiedersehen', 'Auf Wiedersehen!'), ('Danke sehr.', 'Gern geschehen!'), ('Bis bald', 'Auf Wiedersehen!')]
-UPPER = ['Answer in upper case.', 'Write in capital letters.', 'Use only capital letters.', 'Everything you say is in upper case.', 'Please shout: all capital letters.', 'Reply in upper case only.', 'ANSWER IN UPPER CASE.', 'You write all letters as capitals.']
-LOWER = ['Answer in lower case.', 'Write in small letters.', 'Use only small letters.', 'Everything you say is in lower case.', 'No capital letters, please.', 'Reply in lower case only.']
-SHORT = ['Answer in one or two words.', 'Be brief.', 'Answer as short as possible.', 'Keep answers very short.', 'No sentences, only the answer.', 'Short answers only.', 'Just the answer.', 'Say it in a word or two.']
-GERMAN = ['Answer in German.', 'Reply in German.', 'Antworte auf Deutsch.', 'Always speak German.', 'You speak German.', 'Bitte auf Deutsch antworten.', 'Your language is German.', 'Write German.']
-ENGLISH = ['Answer in English.', 'Reply in English.', 'Antworte auf Englisch.', 'Always speak English.', 'You speak English.', 'Bitte auf Englisch antworten.', 'Your language is English.', 'Write English.']
+UPPER = ['(please |always |now |)(answer|write|reply|speak|respond|say everything)( only|) in (upper case|capital letters|capitals)(.|!|, please.|)', '(use only|only use|use) (capital letters|upper case|capitals)(.|!|)', '(everything|all) (you say|you write) is in (upper case|capital letters)(.|)', '(please |)shout(: all capital letters|, in capital letters|)(.|!)', 'you (write|answer) in (capital letters|upper case)(.|)']
+LOWER = ['(please |always |now |)(answer|write|reply|speak|respond|say everything)( only|) in (lower case|small letters)(.|!|, please.|)', '(use only|only use|use) (small letters|lower case)(.|!|)', '(everything|all) (you say|you write) is in (lower case|small letters)(.|)', 'no (capital letters|capitals|upper case)(, please.|.|)', 'you (write|answer) in (small letters|lower case)(.|)']
+SHORT = ['(please |always |now |)(answer|reply|speak|respond|say it) (in one or two words|in a word or two|briefly|as short as possible|with few words)(.|!|, please.|)', '(be|keep it) (brief|short|very short)(.|!|, please.|)', '(keep|make) (answers|your answers|every answer) (short|brief|very short)(.|)', '(no sentences, |)(only|just) the answer(.|, please.)', '(short|brief) answers( only|)(.|, please.|)']
+GERMAN = ['(please |always |now |)(answer|write|reply|speak|respond)( only|) (in German|German)(.|!|, please.|)', '(antworte|schreibe|sprich|rede)( immer| bitte| nur|) (auf Deutsch|deutsch)(.|!|)', '(your|the) language is German(.|)', 'you (speak|write|answer in) German(.|)']
+ENGLISH = ['(please |always |now |)(answer|write|reply|speak|respond)( only|) (in English|English)(.|!|, please.|)', '(antworte|schreibe|sprich|rede)( immer| bitte| nur|) (auf Englisch|englisch)(.|!|)', '(your|the) language is English(.|)', 'you (speak|write|answer in) English(.|)']
 PLAIN = ['You are a helpful assistant.', 'You are nano.', 'Be helpful.', 'You are a friendly helper.', 'Answer the questions.', 'You help people.']
 
 
@@ -131,20 +131,20 @@ def talk(rng, test):
 
 # what to remember: (tells, acknowledgement, asks, answer)
 KEEP = {
-    'name': (['My name is {x}.', 'I am {x}.', 'Call me {x}.', 'Hello, I am {x}.', 'People call me {x}.', 'Hi, my name is {x}.', 'This is {x}.'],
-             'Nice to meet you, {x}!', ['What is my name?', 'Who am I?', 'Do you know my name?', 'What am I called?', 'Can you say my name?', 'Tell me my name.'], 'Your name is {x}.'),
-    'number': (['Remember the number {x}.', 'My number is {x}.', 'Keep the number {x} in mind.', 'The number is {x}.', 'Please note the number {x}.', 'Remember this number: {x}'],
-               'I will remember {x}.', ['What was the number?', 'Which number was it?', 'Tell me the number.', 'What is the number?', 'Can you recall the number?', 'The number, please.'], 'The number is {x}.'),
-    'city': (['I live in {x}.', 'My home is {x}.', 'I am from {x}.', 'I come from {x}.', 'My city is {x}.', 'I have a flat in {x}.'],
-             '{x} is a nice place.', ['Where do I live?', 'Where am I from?', 'Which is my city?', 'What city did I name?', 'Do you know where I live?', 'Name my city.'], 'You live in {x}.'),
-    'pet': (['My dog is called {x}.', 'I have a dog named {x}.', 'The name of my dog is {x}.', 'My dog {x} is here.', 'I call my dog {x}.', 'We named our dog {x}.'],
-            '{x} is a good name.', ['What is my dog called?', 'Name my dog.', 'What is the name of my dog?', 'How do I call my dog?', 'Who is my dog?', 'My dog is called what?'], 'Your dog is called {x}.'),
-    'word': (['The word is {x}.', 'Remember the word {x}.', 'Keep this word: {x}', 'The secret word is {x}.', 'Please note the word {x}.', 'Remember: {x}'],
-             'I will remember {x}.', ['What was the word?', 'Which word was it?', 'Tell me the word.', 'What is the word?', 'Can you recall the word?', 'The word, please.'], 'The word is {x}.'),
-    'name_de': (['Ich heiße {x}.', 'Mein Name ist {x}.', 'Ich bin {x}.', 'Hallo, ich heiße {x}.', 'Man nennt mich {x}.', 'Nenn mich {x}.'],
-                'Freut mich, {x}!', ['Wie heiße ich?', 'Wie ist mein Name?', 'Wer bin ich?', 'Weißt du meinen Namen?', 'Sag mir meinen Namen.', 'Kennst du meinen Namen?'], 'Du heißt {x}.'),
-    'number_de': (['Merke dir die Zahl {x}.', 'Meine Zahl ist {x}.', 'Die Zahl ist {x}.', 'Bitte merke dir {x}.', 'Merke dir diese Zahl: {x}', 'Behalte die Zahl {x}.'],
-                  'Ich merke mir {x}.', ['Was war die Zahl?', 'Welche Zahl war es?', 'Nenne die Zahl.', 'Wie war die Zahl?', 'Weißt du die Zahl noch?', 'Die Zahl, bitte.'], 'Die Zahl ist {x}.')}
+    'name': (['(hello, |hi, |so, |)(my name is|I am|this is|people call me|I am called|you can call me|call me) {x}(.|!|)'],
+             'Nice to meet you, {x}!', ['(what is|tell me|do you know|can you say|say|and what is) my name( again|)(?|.)', '(who am I|what am I called|how am I called)(?| again?)'], 'Your name is {x}.'),
+    'number': (['(please |)(remember|keep in mind|note|store|keep) (the number|this number:|my number) {x}(.|!|)', '(my|the|our) number is {x}(.|!|)'],
+               'I will remember {x}.', ['(what was|what is|tell me|do you know|can you say|say|and what was) (the|my) number( again|)(?|.)', '(which number was it|which number did I give)?', '(the|my) number(, please.|?)'], 'The number is {x}.'),
+    'city': (['(I live in|my home is|I am from|I come from|my city is|I have a flat in|my house is in) {x}(.|!|)'],
+             '{x} is a nice place.', ['where (do I live|am I from|do I come from|is my home|is my house)( again|)?', '(what is|which is|tell me|name|say|do you know) my (city|home)(?|.)'], 'You live in {x}.'),
+    'pet': (['(my dog is called|I have a dog named|the name of my dog is|I call my dog|we named our dog|our dog is called|my dog is) {x}(.|!|)'],
+            '{x} is a good name.', ['(what is|tell me|do you know|can you say|say) the name of my dog( again|)(?|.)', '(what is my dog called|how do I call my dog|name my dog|who is my dog)(?| again?)'], 'Your dog is called {x}.'),
+    'word': (['(please |)(remember|keep in mind|note|store|keep) (the word|this word:|my word|the secret word) {x}(.|!|)', '(my|the|our) (word|secret word) is {x}(.|!|)'],
+             'I will remember {x}.', ['(what was|what is|tell me|do you know|can you say|say|and what was) (the|my) (word|secret word)( again|)(?|.)', '(which word was it|which word did I give)?', '(the|my) word(, please.|?)'], 'The word is {x}.'),
+    'name_de': (['(hallo, |also, |)(ich heiße|mein Name ist|ich bin|man nennt mich|nenn mich) {x}(.|!|)'],
+                'Freut mich, {x}!', ['(wie heiße ich|wie ist mein Name|wer bin ich|was ist mein Name)( noch|)?', '(kennst du|sag mir|weißt du|nenne) meinen Namen( noch|)(?|.)'], 'Du heißt {x}.'),
+    'number_de': (['(bitte |)(merke dir|behalte|notiere) (die Zahl|diese Zahl:|meine Zahl) {x}(.|!|)', '(die|meine|unsere) Zahl ist {x}(.|!|)'],
+                  'Ich merke mir {x}.', ['(wie war|was war|was ist|nenne|sag mir|weißt du) (die|meine) Zahl( noch|)(?|.)', '(welche Zahl war es|welche Zahl habe ich genannt)?', '(die|meine) Zahl(, bitte.|?)'], 'Die Zahl ist {x}.')}
 
 
 def value_of(kind, rng, test):
@@ -201,7 +201,7 @@ def needle(rng, test, low=150, high=440):
         s = rng.choice(FILLER).format(a=a, b=b, n=n, m=m, c=rng.choice(CITIES), k=rng.choice(COLOURS), d=rng.randint(2, 99), p=plural(a))
         text.append(s)
         length += len(s.split()) + 3
-    fact, ask = pick(rng, NEEDLE, test) if len(NEEDLE) >= 6 else rng.choice(NEEDLE)
+    fact, ask = NEEDLE[rng.choice([k for k in range(len(NEEDLE)) if (k == 4) == (test and rng.random() < 0.3)])]
     v = dict(a=rng.choice(COLOURS) + ' ' + thing(rng, test), c=city(rng, test), n=name(rng, test), w=thing(rng, test),
              x=str(draw(rng, lambda r: r.randint(100, 99999), test)))
     answer = v['w'] if '{w}' in fact else v['x']

@@ -5,13 +5,15 @@ from words import *
 
 OPS = {'+': lambda a, b: a + b, '-': lambda a, b: a - b, '*': lambda a, b: a * b}
 BARE = ['{a}{o}{b}', '{a} {o} {b}', '{a}{o}{b}=', '{a} {o} {b} =', '{a}{o}{b}=?', '{a} {o} {b} = ?', '{a} {o} {b}?']
+P = '(please |could you |can you |now |so |)'
+E = '(.|!|?| please.| now.|)'
 ASKED = {
-    '+': ['What is {a} + {b}?', 'Calculate {a} + {b}.', 'How much is {a} plus {b}?', 'Add {a} and {b}.', 'Please add {a} to {b}.',
-          'Was ist {a} + {b}?', 'Wie viel ist {a} plus {b}?', 'What is the sum of {a} and {b}?', 'Compute {a} + {b}', 'Rechne {a} + {b}.', 'Tell me {a} plus {b}.', 'Give me {a} + {b}'],
-    '-': ['What is {a} - {b}?', 'Calculate {a} - {b}.', 'How much is {a} minus {b}?', 'Subtract {b} from {a}.', 'Please take {b} from {a}.',
-          'Was ist {a} - {b}?', 'Wie viel ist {a} minus {b}?', 'What is the difference of {a} and {b}?', 'Compute {a} - {b}', 'Rechne {a} - {b}.', 'Tell me {a} minus {b}.', 'Give me {a} - {b}'],
-    '*': ['What is {a} * {b}?', 'Calculate {a} * {b}.', 'How much is {a} times {b}?', 'Multiply {a} by {b}.', 'Please multiply {a} and {b}.',
-          'Was ist {a} * {b}?', 'Wie viel ist {a} mal {b}?', 'What is the product of {a} and {b}?', 'Compute {a} * {b}', 'Rechne {a} * {b}.', 'Tell me {a} times {b}.', 'Give me {a} * {b}']}
+    '+': [P + '(calculate|compute|work out|tell me|give me|solve)( the sum of|) {a} (+|plus|and) {b}' + E, '(what is|how much is|what do you get for)( the sum of|) {a} (+|plus|and) {b}?', P + 'add {a} (and|to|plus) {b}' + E,
+          '(was ist|wie viel ist|was ergibt|wie viel macht) {a} (+|plus|und) {b}?', '(rechne|berechne|addiere)( bitte|) {a} (+|plus|und) {b}' + E],
+    '-': [P + '(calculate|compute|work out|tell me|give me|solve) {a} (-|minus) {b}' + E, '(what is|how much is|what do you get for) {a} (-|minus) {b}?', P + '(subtract|take) {b} from {a}' + E, '(what is|tell me|give me) the difference (of|between) {a} and {b}' + E,
+          '(was ist|wie viel ist|was ergibt|wie viel macht) {a} (-|minus) {b}?', '(rechne|berechne)( bitte|) {a} (-|minus) {b}' + E],
+    '*': [P + '(calculate|compute|work out|tell me|give me|solve)( the product of|) {a} (*|times) {b}' + E, '(what is|how much is|what do you get for) {a} (*|times) {b}?', P + 'multiply {a} (and|by|with) {b}' + E, '(what is|tell me|give me) the product of {a} and {b}' + E,
+          '(was ist|wie viel ist|was ergibt|wie viel macht) {a} (*|mal) {b}?', '(rechne|berechne)( bitte|) {a} (*|mal) {b}' + E]}
 
 
 def number(rng, digits):
@@ -145,7 +147,7 @@ def story(rng, test, thinking=None):
     answer = str(OPS[o](a, b))
     require(sorted(int(x) for x in re.findall(r'\d+', q)) == sorted((a, b)), q)
     if thinking is None:
-        thinking = rng.random() < 0.6
+        thinking = rng.random() < 0.75
     lines = [f'{a}{o}{b}'] + steps(o, a, b)
     check_steps('\n'.join(lines[1:]))
     return document('story-thought' if thinking else 'story-direct',

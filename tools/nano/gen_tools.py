@@ -38,6 +38,7 @@ TOOLS = {
 OTHERS = {'fetch_forecast': ('get_weather', 'Forecast for a place'), 'start_countdown': ('set_timer', 'Begin a countdown'), 'mail_to': ('send_message', 'Send mail to a person'),
           'query_cost': ('get_price', 'Cost of a product'), 'lookup_contact': ('find_person', 'Find a contact'), 'reserve_ride': ('book_train', 'Reserve a ride'),
           'paint_lamp': ('set_light', 'Change the lamp'), 'store_memo': ('make_note', 'Store a memo'), 'poll_meter': ('read_sensor', 'Poll a meter'), 'dial_up': ('call_person', 'Dial a person')}
+LEAD = ['', '', '', '', 'Please: ', 'Hi. ', 'Now: ', 'OK. ', 'Can you do this? ', 'Next: ', 'Hello, ', 'Bitte: ']
 RENAMES = ['{v}_{n}', '{n}_{v}', '{v}{N}', '{v}_{n}', '{n}']
 VERB = 'get set run make find read send check load show pick call ask use do fetch'.split()
 NOUN = 'data info job task item page file note user city word time rate plan form unit area test log map'.split()
@@ -91,7 +92,7 @@ def request(rng, test, like):
             if v not in values.values():
                 break
         values[k] = v
-    ask = pick(rng, asks, test).format(**values)
+    ask = rng.choice(LEAD) + pick(rng, asks, test).format(**values)
     require(all(str(v) in ask for v in values.values()), ask, values)
     return ask, values
 

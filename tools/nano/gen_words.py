@@ -4,22 +4,24 @@ import json
 import random
 from words import *
 
-COPY = ['Copy this: {x}', 'Repeat: {x}', 'Say {x}', 'Write {x} again.', 'Repeat exactly: {x}', 'Copy {x}', 'Please repeat {x}',
-        'Schreibe ab: {x}', 'Wiederhole: {x}', 'Echo {x}', 'Give me back {x}', 'Print {x}']
-REVERSE = ['Reverse {x}', 'Write {x} backwards.', 'Spell {x} backwards.', 'Reverse the word {x}.', 'What is {x} backwards?', 'Turn {x} around.',
-           'Schreibe {x} rückwärts.', 'Reverse the letters of {x}', 'Read {x} from right to left.', 'Flip {x}', 'Give {x} in reverse.', 'Backwards: {x}']
-SORT_LETTERS = ['Sort the letters of {x}.', 'Put the letters of {x} in order.', 'Order the letters in {x} from a to z.', 'Letters of {x}, sorted?',
-                'Arrange the letters of {x} alphabetically.', 'Sortiere die Buchstaben von {x}.', 'Sort letters: {x}', 'Sort the word {x} by letter.']
-SORT_NUMBERS = ['Sort {x}', 'Sort these numbers: {x}', 'Put in order: {x}', 'Order these from small to large: {x}', 'Arrange by size: {x}',
-                'Sortiere {x}', 'Sort ascending: {x}', 'Numbers in order, please: {x}']
-SORT_WORDS = ['Sort these words: {x}', 'Sort from a to z: {x}', 'Put these words in order: {x}', 'Order alphabetically: {x}', 'Arrange the words by the alphabet: {x}',
-              'Sortiere diese Wörter: {x}', 'Alphabetical order of {x}', 'Sort the list {x}']
-COUNT_LETTERS = ['How many letters has {x}?', 'How many letters are in {x}?', 'Count the letters of {x}.', 'Length of {x}?', 'Tell me how long the word {x} is.',
-                 'Wie viele Buchstaben hat {x}?', 'How long is {x}?', 'Count the letters in {x}']
-COUNT_ONE = ['How many {c} are in {x}?', 'How often is {c} in {x}?', 'Count {c} in {x}.', 'How many times does {c} occur in {x}?', 'Number of {c} in {x}?',
-             'Wie oft steht {c} in {x}?', 'Count how many {c} are in {x}', 'How many letters {c} has {x}?']
-COUNT_WORDS = ['How many words: {x}', 'Count the words: {x}', 'How many items are in the list {x}?', 'Number of words in: {x}', 'Tell me the number of words: {x}',
-               'Wie viele Wörter: {x}', 'How many things are listed: {x}', 'Count: {x}']
+P = '(please |could you |can you |now |so |)'
+E = '(.|!|?| please.| now.|)'
+COPY = [P + '(copy|repeat|write|say|echo|print|type|reproduce)( this:|:| the text| the word| exactly|) {x}( again| once more| back|)' + E, P + 'give me {x} (back|again|once more)' + E,
+        '(schreibe|sage|drucke)( bitte|) {x}( noch einmal|)' + E, 'wiederhole( bitte|:|) {x}' + E, '{x} - (repeat|copy|say|write) (that|it|this)' + E]
+REVERSE = [P + '(reverse|flip|turn around|mirror)( the word| the text| the letters of|:|) {x}' + E, P + '(write|spell|say|read|give me|print|type) {x} (backwards|in reverse|from right to left|the other way round)' + E,
+           'what is {x} (backwards|in reverse|from right to left|the other way round)?', '(schreibe|lies|sage)( bitte|) {x} rückwärts' + E, '(backwards|reverse|in reverse|from right to left): {x}']
+SORT_LETTERS = [P + '(sort|order|arrange) (the letters of|the letters in|all letters of|by letter) {x}( from a to z| alphabetically|)' + E, P + 'put the letters (of|in) {x} in (order|alphabetical order)' + E,
+                'letters (of|in) {x}, (sorted|in order)' + E, '(sortiere|ordne)( bitte|) die Buchstaben (von|in) {x}' + E]
+SORT_NUMBERS = [P + '(sort|order|arrange|put in order)( these numbers:| the numbers| by size:| these:|:) {x}', P + '(sort|order|arrange|put) {x} (from small to large|by size|in order|ascending)' + E,
+                '(sortiere|ordne)( bitte|)( die Zahlen|:|) {x}', '(numbers|these numbers|these) (in order|sorted|by size): {x}']
+SORT_WORDS = [P + '(sort|order|arrange|put in order)( these words:| the words| alphabetically:| the list:| from a to z:) {x}', P + '(sort|order|arrange|put) {x} (from a to z|alphabetically|in alphabetical order)' + E,
+              '(sortiere|ordne)( bitte|)( die Wörter|:|) {x}', '(words|these words|the list) (in alphabetical order|sorted|from a to z): {x}']
+COUNT_LETTERS = ['how many letters (has|are in|does it have:|are there in)( the word| the text|) {x}?', P + '(count|tell me|give me) (the letters (of|in)|how many letters are in|the length of|the number of letters (of|in)) {x}' + E,
+                 'wie viele Buchstaben (hat|stehen in) {x}?', '(how long is|length of|number of letters (in|of))( the word| the text|) {x}?', P + 'tell me how long( the word|) {x} is' + E]
+COUNT_ONE = ['how many( letters|) {c} (are in|are there in|has|does it have:)( the word| the text|) {x}?', 'how (often|many times) (is|does) {c} (in|occur in|stand in)( the word| the text|) {x}?',
+             P + '(tell me|give me) (how many|the number of)( letters|) {c} (in|of)( the word|) {x}' + E, '(wie oft|wie viele Male) (steht|kommt) {c} in {x}( vor|)?', '(number|count) of( letters|) {c} in {x}?']
+COUNT_WORDS = ['how many (words|items|things)( are here| are in the list| are listed| do you see|): {x}', P + '(count|tell me|give me) (the words|the number of words|how many words these are|the items|the things): {x}',
+               'wie viele (Wörter|Dinge)( sind das| stehen hier|): {x}', '(number|count) of (words|items|things): {x}']
 
 
 def q(text):
@@ -97,9 +99,8 @@ FIELDS = {
     'id': lambda r, t: draw(r, lambda r: r.randint(100, 9999), t), 'color': lambda r, t: r.choice(COLOURS),
     'item': lambda r, t: thing(r, t), 'price': lambda r, t: draw(r, lambda r: r.randint(1, 999), t),
     'count': lambda r, t: r.randint(1, 40), 'paid': lambda r, t: r.random() < 0.5, 'room': lambda r, t: r.randint(1, 300)}
-EXTRACT = ['What is the {f}?', 'Give me the {f}.', '{f}?', 'Extract the {f}.', 'Which {f} is given?', 'Tell me the {f}', 'Return only the {f}.', 'The {f}, please.']
-JSON_ASK = ['Fill this JSON object: {s}', 'Answer as JSON with {s}', 'Give a JSON object with the fields {s}', 'Make JSON: {s}', 'Write JSON following {s}',
-            'Return JSON like {s}', 'Convert to JSON {s}', 'As a JSON object {s}']
+EXTRACT = [P + '(give me|tell me|return|extract|find|name|show)( only|) the {f}' + E, '(what|which) is the {f}?', '(which|what) {f} (is given|is it|is there|is named)?', '{f}?', '(the|only the|just the) {f}' + E, '(wie ist|was ist|nenne|gib mir) {f}' + E]
+JSON_ASK = [P + '(fill|make|write|return|give me|build)( this|) (JSON|JSON object|a JSON object)( like| with| following| of|:| for the fields) {s}', '(answer|reply|convert)( this|) (as|in|to) JSON( with| like| following|:) {s}', '(JSON|as JSON|in JSON|JSON, please): {s}']
 SENTENCES = {'name': 'The name is {}.', 'age': 'The age is {}.', 'city': 'The city is {}.', 'id': 'The id is {}.', 'color': 'The color is {}.',
              'item': 'The item is {}.', 'price': 'The price is {}.', 'count': 'The count is {}.', 'paid': 'Paid: {}.', 'room': 'The room is {}.'}
 

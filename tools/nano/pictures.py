@@ -201,14 +201,14 @@ def patches(im, budget=70):
 # ---- questions
 
 NUMBER = 'zero one two three four five six seven eight nine'.split()
-ASK_SHAPE = ['What shape is this?', 'Which shape is shown?', 'Name the shape.', 'What figure do you see?', 'Which figure is in the picture?', 'Welche Form ist das?', 'The shape?', 'What is drawn here?']
-ASK_COLOUR = ['What colour is the {s}?', 'Which colour has the {s}?', 'Name the colour of the {s}.', 'The colour of the {s}?', 'In which colour is the {s} drawn?', 'Welche Farbe hat das Bild: {s}?', 'What is the colour of the {s}?', 'How is the {s} coloured?']
-ASK_BOTH = ['Describe the picture.', 'What do you see?', 'What is in the image?', 'Look at this. What is it?', 'What does the picture show?', 'Was siehst du?', 'Describe this image.', 'Say what you see.']
-ASK_COUNT = ['How many figures are there?', 'How many shapes do you see?', 'Count the figures.', 'Number of shapes?', 'How many things are drawn?', 'Wie viele Figuren sind da?', 'Count the shapes.', 'How many figures are in the picture?']
-ASK_SOME = ['How many {p} are there?', 'How many {p} do you see?', 'Count the {p}.', 'Number of {p}?', 'How many {p} are drawn?', 'How many {p} are in the picture?', 'How many {p}?', 'Tell me how many {p} there are.']
-ASK_SIDE = ['Is the {a} {x} or {y} the {b}?', 'Where is the {a}: {x} or {y} the {b}?', '{x} or {y}: where is the {a}, seen from the {b}?', 'Does the {a} stand {x} or {y} the {b}?', 'Tell me: is the {a} {x} or {y} the {b}?', 'The {a}: {x} or {y} the {b}?']
-ASK_WHICH = ['Which shape is {z}?', 'What shape is {z}?', 'Name the shape {z}.', 'Which figure is {z}?', 'What is {z}?', 'The figure {z}?', 'What stands {z}?', 'Tell me the shape {z}.']
-ASK_READ = ['What does the image say?', 'Read the text.', 'Which word or number is shown?', 'What is written here?', 'Read this.', 'Was steht da?', 'Read it to me.', 'What can you read?']
+ASK_SHAPE = ['(what|which) (shape|figure) (is this|is shown|is it|do you see|is drawn|is in the picture|is in the image)?', '(name|tell me|give me|say) (the|this) (shape|figure)(.| please.|)', 'welche (Form|Figur) (ist das|siehst du|ist zu sehen)?', '(the|this) (shape|figure)?', 'what is drawn( here|)?']
+ASK_COLOUR = ['(what|which) colour (is|has) the {s}?', '(name|tell me|give me|say) the colour of the {s}(.| please.|)', '(the colour|colour) of the {s}?', '(in which|what) colour is the {s}( drawn| painted|)?', 'welche Farbe hat (das Bild|die Figur): {s}?', 'how is the {s} coloured?', 'what is the colour of the {s}?']
+ASK_BOTH = ['describe (the|this) (picture|image)(.|)', '(what|tell me what) (do you see|is in the image|is in the picture|does the picture show)?', 'look at (this|the picture|the image). what (is it|do you see)?', 'was (siehst du|ist das)?', '(say|tell me) what you see(.|)']
+ASK_COUNT = ['how many (figures|shapes|things) (are there|do you see|are drawn|are in the picture|are in the image)?', '(count|tell me the number of|give me the number of) (the |)(figures|shapes|things)(.|)', 'number of (figures|shapes|things)?', 'wie viele (Figuren|Formen) (sind da|siehst du)?', 'how many (figures|shapes|things)?']
+ASK_SOME = ['how many {p} (are there|do you see|are drawn|are in the picture|are in the image)?', '(count|tell me the number of|give me the number of) (the |){p}(.|)', 'number of {p}?', '(tell me |)how many {p}( there are|)?']
+ASK_SIDE = ['is the {a} {x} or {y} the {b}?', 'where is the {a}: {x} or {y} the {b}?', '{x} or {y}: where is the {a}, seen from the {b}?', '(does the {a} stand|do you see the {a}|stands the {a}) {x} or {y} the {b}?', '(tell me|say): is the {a} {x} or {y} the {b}?', '(the {a}|and the {a}): {x} or {y} the {b}?']
+ASK_WHICH = ['(which|what) (shape|figure) (is|stands|do you see) {z}?', '(name|tell me|give me|say) the (shape|figure) {z}(.|)', 'what (is|stands|do you see) {z}?', '(the|and the) (shape|figure) {z}?']
+ASK_READ = ['what (does the image say|does the picture say|is written here|can you read|is written|is the text)?', 'read (the text|this|it to me|the image|the word|the number)(.| please.|)', '(which|what) (word or number|text) (is shown|is it|is written|do you see)?', 'was steht (da|hier|im Bild)?']
 SIDES = {'left': ('left of', 'right of', 'on the left'), 'right': ('left of', 'right of', 'on the right'), 'above': ('above', 'below', 'at the top'), 'below': ('above', 'below', 'at the bottom')}
 
 
@@ -254,8 +254,8 @@ def questions(s, rng, test):
 # ---- videos: four frames, one figure moves
 
 WAYS = {'left': (-1, 0), 'right': (1, 0), 'up': (0, -1), 'down': (0, 1)}
-ASK_MOVES = ['What moves?', 'Which figure moves?', 'What is moving in the video?', 'Which shape moves?', 'Name the thing that moves.', 'Was bewegt sich?', 'What does move?', 'Tell me what moves.']
-ASK_WAY = ['Which way does the {s} move?', 'Where does the {s} go?', 'In which direction does the {s} move?', 'Does the {s} move left, right, up or down?', 'Where is the {s} moving?', 'The {s} moves where?']
+ASK_MOVES = ['(what|which figure|which shape|which thing) (moves|is moving|does move|moves in the video)?', '(name|tell me|say) (what moves|the thing that moves|the shape that moves|the figure that moves)(.|)', 'was bewegt sich( im Video|)?']
+ASK_WAY = ['(which way|where|in which direction) (does the {s} move|does the {s} go|is the {s} moving|is the {s} going)?', '(does|will) the {s} (move|go) left, right, up or down?', '(tell me|say) (where|which way) the {s} (moves|goes)(.|)', 'the {s} (moves|goes) where?']
 
 
 def video_scene(rng, test):

@@ -166,10 +166,10 @@ def tower_loss(P, rng):
 
 
 ASK_HEAR = {
-    'digits': ['Which digits do you hear?', 'Write the digits.', 'What digits are spoken?', 'Transcribe the digits.', 'Which number is spoken?', 'Welche Ziffern hörst du?', 'The digits, please.', 'Note the spoken digits.'],
-    'phrase': ['What is said?', 'Transcribe this.', 'Write what you hear.', 'Which words are spoken?', 'What do you hear?', 'Was wird gesagt?', 'Transcribe the speech.', 'Listen and write.'],
-    'tone': ['Is the tone high or low?', 'High or low?', 'Which tone is it, high or low?', 'Do you hear a high or a low tone?', 'Is this a high or a low sound?', 'Is the sound high or low?'],
-    'beeps': ['How many beeps do you hear?', 'Count the beeps.', 'How many beeps are there?', 'Number of beeps?', 'How often does it beep?', 'Wie viele Töne hörst du?', 'How many tones are there?', 'Count the tones.']}
+    'digits': ['(which|what) (digits|number) (do you hear|is spoken|are spoken|is said)?', '(write|transcribe|note|tell me|give me) the (spoken digits|digits|number)( you hear|)(.| please.|)', 'welche (Ziffern|Zahl) hörst du?', 'the (spoken digits|digits|number)(, please.|?)'],
+    'phrase': ['(what|which words) (is said|do you hear|are spoken|is spoken)?', '(transcribe|write|tell me) (this|the speech|what you hear|what is said|the words)(.| please.|)', 'was (wird gesagt|hörst du)?', 'listen and (write|transcribe|tell me)(.|)', '(write|transcribe) the (words|speech) you hear(.|)'],
+    'tone': ['is (the tone|this|the sound|this tone|this sound) (high or low|low or high|a high or a low one)?', '(high or low|low or high)?', '(do you hear|is it|is this) a high or a low (tone|sound)?', '(which|what) (tone|sound) is (it|this), high or low?', '(tell me|say) whether (the tone|the sound|this) is high or low(.|)'],
+    'beeps': ['how many (beeps|tones|sounds) (do you hear|are there|are in the sound)?', '(count|tell me the number of|give me the number of) (the |)(beeps|tones|sounds)(.| please.|)', 'number of (beeps|tones|sounds)?', 'how (often|many times) does it beep?', 'wie viele (Töne|Pieptöne) (hörst du|sind da)?']}
 
 
 def question(s, rng, test):

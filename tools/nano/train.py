@@ -112,6 +112,7 @@ def main():
     a.add_argument('--decay', type=int, default=0)
     a.add_argument('--gossip', help='FOLDER:NAME, a folder in memory where processes that train together meet')
     a.add_argument('--decay-seconds', type=float, default=0, help='as --decay, by the clock')
+    a.add_argument('--decay-after', type=float, default=0, help='seconds before that decay begins')
     a.add_argument('--steps', type=int, default=10 ** 9)
     a.add_argument('--seed', type=int, default=1)
     a.add_argument('--muon', type=float, default=0.02)
@@ -185,7 +186,7 @@ def main():
         if o.decay:
             scale *= max(0.0, 1 - (step - begin) / o.decay)
         if o.decay_seconds:
-            scale *= max(0.0, 1 - (time.time() - start) / o.decay_seconds)
+            scale *= min(1.0, max(0.0, (o.decay_seconds - (time.time() - start)) / (o.decay_seconds - o.decay_after)))
         norm = opt.step(scale)
         step += 1
         if gossip and step % gossip.every == 0:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Word lists and helpers shared by the generators, and the line between training and held-out data.
 
-Two rules part them: of a list of templates every sixth is held out (`pick`), and of values those whose checksum
-says so (`held`): about one in ten. Names, words and cities have lists of their own for held-out data.
+Two rules part them: `pick` for templates, and of values those whose checksum says so (`held`): about one in ten. Names, words and cities have lists of their own for held-out data.
 """
+import re
 import zlib
 
 NAMES = '''Anna Ben Clara David Emma Felix Greta Hans Ida Jonas Karl Lena Max Nora Otto Paula Rosa Simon Tina Ulrich Vera
@@ -33,8 +33,21 @@ def held(*values):
     return zlib.crc32(repr(values).encode()) % 10 == 3
 
 
+CHOICE = re.compile(r'\(([^()]*)\)')
+
+
 def pick(rng, options, test):
-    """One of a list of templates; every sixth (of six or more) is for held-out data."""
+    """A template. "(a|b|)" in one stands for any of its alternatives; whether a template so made is for training or
+    held out its checksum says (one in ten). Of plain lists every sixth, of six or more, is held out. So held-out
+    templates are new as a whole, but their words are not."""
+    if any('(' in t for t in options):
+        while True:
+            t = rng.choice(options)
+            while '(' in t:
+                t = CHOICE.sub(lambda m: rng.choice(m.group(1).split('|')), t, count=1)
+            t = ' '.join(t.split(' ')).strip()
+            if held('template', t) == test:
+                return t if rng.random() < 0.25 else t[0].upper() + t[1:]
     if len(options) < 6:
         return rng.choice(options)
     while True:
