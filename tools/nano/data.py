@@ -76,6 +76,7 @@ class Batch:
         self.ids, self.pos, self.doc = map(torch.from_numpy, (ids, pos, doc))
         self.fill = float((doc >= 0).mean())
         self.images, self.sounds = images, sounds
+        self.cells = self.scenes = None                         # labels for the towers' throw-away heads
 
 
 def pack(make, rows, length, least=0):

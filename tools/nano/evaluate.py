@@ -4,24 +4,24 @@
 decoding. Computed by teacher forcing (an answer is exact then if and only if greedy decoding writes it), float32
 from bfloat16 weights.
 
-    python tools/nano/evaluate.py CHECKPOINT.pt | FOLDER [--count 200] [--skills 'a;b'] [--show]
+    python tools/nano/evaluate.py CHECKPOINT.pt | FOLDER [--count 200] [--skills 'a;b'] [--show N] [--markdown]
 """
 import argparse
 import os
 import sys
 import torch
+import checkpoint
 import data
 import heldout
 import model
-import train
 
 
 def weights(path, encoder):
     if path.endswith('.pt'):
-        c = train.load(path)
+        c = checkpoint.load(path)
         if c['pieces'] != encoder.vocab:
             raise SystemExit('the checkpoint was made with another tokenizer than the held-out set')
-        return {n: t.to(torch.bfloat16).float() for n, t in c['params'].items()}
+        return {n: t.to(torch.bfloat16).float() for n, t in c['params'].items() if not n.startswith('head.')}
     if heldout.digest(os.path.join(path, 'tokenizer.json')) != heldout.digest():
         raise SystemExit('the model was made with another tokenizer than the held-out set')
     from safetensors.torch import load_file
@@ -60,6 +60,7 @@ def main():
     a.add_argument('--count', type=int, default=200)
     a.add_argument('--skills')
     a.add_argument('--show', type=int, default=0)
+    a.add_argument('--markdown', action='store_true', help='rows of a table')
     a.add_argument('--fast', action='store_true', help='bfloat16 products')
     o = a.parse_args()
     torch.set_num_threads(1)
@@ -78,7 +79,8 @@ def main():
             docs = list(heldout.documents(skill, o.count))
             got = judge(P, encoder, docs)
         right = sum(g[0] for g in got)
-        print(f'{skill:22s} {right:4d} of {len(got):4d}  {100 * right / len(got):5.1f} %', flush=True)
+        print(f'| {skill} | {right} of {len(got)} | {100 * right / len(got):.1f} % |' if o.markdown else
+              f'{skill:22s} {right:4d} of {len(got):4d}  {100 * right / len(got):5.1f} %', flush=True)
         for d, g in [x for x in zip(docs, got) if not x[1][0]][:o.show]:
             print('   asked', repr(next(m['content'] for m in reversed(d['messages']) if m['role'] == 'user'))[:150], '\n   wrote', repr(g[1]), '\n   right', repr(g[2]))
 

@@ -13,9 +13,9 @@ import sys
 import torch
 from safetensors.torch import save_file
 import arch
+import checkpoint
 import data
 import model
-import train
 
 GENERATION = {'bos_token_id': 2, 'do_sample': True, 'eos_token_id': None, 'pad_token_id': 0, 'temperature': 1.0, 'top_k': 64, 'top_p': 0.95,
               'transformers_version': '5.23.0'}
@@ -71,10 +71,10 @@ def write_configs(folder, encoder):
 def main():
     source, folder = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else data.FOLDER
     encoder = data.Encoder()
-    c = train.load(source)
+    c = checkpoint.load(source)
     if c['pieces'] != encoder.vocab:
         raise SystemExit('the checkpoint was made with another tokenizer')
-    P = {n: t.float() for n, t in half(c['params']).items()}
+    P = {n: t.float() for n, t in half(c['params']).items() if not n.startswith('head.')}
     os.makedirs(folder, exist_ok=True)
     write_configs(folder, encoder)
     out = half({**P, **bounds(P, calibrate(P, encoder))})

@@ -99,7 +99,7 @@ def batch(kind, encoder, rng):
         big = rng.random() < 0.1
         budget, n = (140, 3) if big else (70, 8)
         px, at = torch.zeros(n, 9 * budget, 768), torch.full((n, 9 * budget, 2), -1)
-        docs = []
+        docs, cells = [], []
         while len(docs) < n:
             s = pictures.scene(rng, False, budget=budget)
             a, p = pictures.patches(pictures.paint(s, rng), budget)
@@ -110,8 +110,11 @@ def batch(kind, encoder, rng):
             k = len(docs)
             px[k, :len(a)], at[k, :len(a)] = torch.from_numpy(a), torch.from_numpy(p)
             docs.append(e)
+            gw, gh = (p.max(0) + 1) // 3
+            cells.append(pictures.labels(s, int(gw), int(gh)))
         b, flat = assemble(encoder, docs, 8, 256, filler)
         b.images = (px, at, flat)
+        b.cells = torch.from_numpy(np.concatenate(cells, 1))
         return b
     if kind == 'S':
         x, mask, scenes = sounds.batch(rng, 12)
@@ -123,6 +126,7 @@ def batch(kind, encoder, rng):
         keep = [k for k, ok in enumerate(docs_ok) if ok]
         b, flat = assemble(encoder, [docs[k] for k in keep], 24, 128, filler)
         b.sounds = (x[keep], mask[keep], flat)
+        b.scenes = [scenes[k] for k in keep]
         return b
     if kind == 'V':
         px, at, docs = torch.zeros(8, 630, 768), torch.full((8, 630, 2), -1), []

@@ -152,6 +152,10 @@ def batch(rng, n=10, test=False, kind=None, length=None):
 def tower_loss(P, rng):
     x, m, scenes = batch(rng)
     soft, counts = net.audio(P, x, m)
+    return spell_loss(P, soft, counts, scenes)
+
+
+def spell_loss(P, soft, counts, scenes):
     z = net.linear(soft, P['head.sound']).float().log_softmax(-1)
     counts = counts.tolist()
     z = torch.nn.utils.rnn.pad_sequence(z.split(counts))

@@ -13,9 +13,9 @@ import sys
 import tempfile
 import torch
 import chat
+import checkpoint
 import data
 import heldout
-import train
 from words import WrongLabel
 
 
@@ -58,13 +58,13 @@ def main():
         print('a wrong label is refused')
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'last.pt')
-        train.save(path, {'step': 1})
-        train.save(path, {'step': 2})
+        checkpoint.save(path, {'step': 1})
+        checkpoint.save(path, {'step': 2})
         open(path, 'r+b').truncate(100)
-        assert train.load(path)['step'] == 1
+        assert checkpoint.load(path)['step'] == 1
         open(path + '.before', 'r+b').truncate(100)
         try:
-            train.load(path)
+            checkpoint.load(path)
             raise AssertionError('a damaged checkpoint was opened')
         except SystemExit as e:
             print('damaged checkpoints are refused:', e)

@@ -14,10 +14,11 @@ import time
 import numpy as np
 import torch
 import torch.nn.functional as F
+import checkpoint
 import data
 import model
 import optim
-import train
+import sounds
 
 HEADS = {'head.shape': 9, 'head.colour': 12, 'head.char': 63, 'head.sound': None}
 
@@ -39,8 +40,16 @@ def picture_batch(rng, n=8, budget=70, kind=None, shift=0):
     return px, at, torch.from_numpy(np.concatenate(cells, 1)), scenes
 
 
+def heads(seed):
+    gen = torch.Generator().manual_seed(seed)
+    return {n: torch.randn(k or sounds.CLASSES, 192, generator=gen) * 192 ** -0.5 for n, k in HEADS.items()}
+
+
 def picture_loss(P, px, at, cells):
-    soft, _ = model.vision(P, px, at)
+    return cell_loss(P, model.vision(P, px, at)[0], cells)
+
+
+def cell_loss(P, soft, cells):
     total, right = 0.0, []
     for k, name in enumerate(('head.shape', 'head.colour', 'head.char')):
         z = model.linear(soft, P[name]).float()
@@ -68,14 +77,11 @@ def main():
         model.compile_layers()
     encoder = data.Encoder()
     P = {n: t for n, t in model.init(encoder.size, o.seed).items() if not n.startswith('language_model.')}
-    gen = torch.Generator().manual_seed(o.seed)
-    import sounds
-    for n, k in HEADS.items():
-        P[n] = torch.randn(k or sounds.CLASSES, 192, generator=gen) * 192 ** -0.5
+    P.update(heads(o.seed))
     os.makedirs(o.out, exist_ok=True)
     last, step, state = os.path.join(o.out, 'last.pt'), 0, {}
     if os.path.exists(last):
-        c = train.load(last)
+        c = checkpoint.load(last)
         for n, t in c['params'].items():
             if P[n].shape == t.shape:
                 P[n].copy_(t)
@@ -85,13 +91,13 @@ def main():
     opt = optim.Optimizer(P, o.muon, o.adam)
     opt.state = state
     for s in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(s, lambda *_: train.STOP.append(1))
+        signal.signal(s, lambda *_: checkpoint.STOP.append(1))
     shown = saved = time.time()
     sums, first, n = {}, step, 0
 
     def checkpoint():
-        train.save(last, {'params': {k: t.detach() for k, t in P.items()}, 'optimizer': opt.state, 'step': step, 'tokens': 0, 'pieces': encoder.vocab})
-    while not train.STOP:
+        checkpoint.save(last, {'params': {k: t.detach() for k, t in P.items()}, 'optimizer': opt.state, 'step': step, 'tokens': 0, 'pieces': encoder.vocab})
+    while not checkpoint.STOP:
         rng = random.Random(f'towers:{o.seed}:{step}')
         for what in o.what:
             if what == 'I':

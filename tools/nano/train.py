@@ -19,30 +19,9 @@ import torch
 import data
 import model
 import optim
-
-STOP = []
-
-
-def save(path, what):
-    with open(path + '.part', 'wb') as f:
-        torch.save(what, f)
-        f.flush()
-        os.fsync(f.fileno())
-    if os.path.exists(path):
-        os.replace(path, path + '.before')
-    os.replace(path + '.part', path)
-
-
-def load(path):
-    for p in (path, path + '.before'):
-        try:
-            return torch.load(p, weights_only=True)
-        except FileNotFoundError:
-            continue
-        except Exception as e:
-            print(f'{p}: damaged checkpoint ({e}); trying the one before', flush=True)
-    raise SystemExit(f'{path}: no usable checkpoint')
-
+import sounds
+import towers
+from checkpoint import STOP, load, save
 
 def by_piece(P, old, encoder, pieces):
     """Copy old parameters; rows of the two embedding tables go by the name of the piece."""
@@ -89,18 +68,20 @@ class Gossip:
 
 
 def micro(P, b):
-    """Summed loss of one batch, and how many tokens it scores."""
-    soft = None
-    ids = b.ids
+    """Summed loss of one batch, how many tokens it scores, and the loss of the towers' throw-away heads."""
+    soft, extra = None, 0.0
     if b.images:
         values, _ = model.vision(P, *b.images[:2])
         soft = (b.images[2], values)
+        if b.cells is not None:
+            extra, _ = towers.cell_loss(P, values, b.cells)
     elif b.sounds:
-        values, _ = model.audio(P, *b.sounds[:2])
+        values, counts = model.audio(P, *b.sounds[:2])
         soft = (b.sounds[2], values)
-    h = model.text(P, ids, b.pos, model.attention_masks(b.doc, b.pos), soft)
+        extra, _ = sounds.spell_loss(P, values, counts, b.scenes)
+    h = model.text(P, b.ids, b.pos, model.attention_masks(b.doc, b.pos), soft)
     z = model.logits(P, h.reshape(-1, h.shape[-1])[b.where])
-    return torch.nn.functional.cross_entropy(z, b.next, reduction='sum'), len(b.next)
+    return torch.nn.functional.cross_entropy(z, b.next, reduction='sum'), len(b.next), extra
 
 
 def main():
@@ -110,6 +91,7 @@ def main():
     a.add_argument('--from', dest='source')
     a.add_argument('--towers', help='PATH[:audio|:vision], a checkpoint of towers.py whose towers replace those of the start')
     a.add_argument('--decay', type=int, default=0)
+    a.add_argument('--heads', type=float, default=0.2, help="weight of the loss of the towers' throw-away heads")
     a.add_argument('--gossip', help='FOLDER:NAME, a folder in memory where processes that train together meet')
     a.add_argument('--decay-seconds', type=float, default=0, help='as --decay, by the clock')
     a.add_argument('--decay-after', type=float, default=0, help='seconds before that decay begins')
@@ -129,7 +111,7 @@ def main():
         model.compile_layers()
     os.makedirs(o.out, exist_ok=True)
     encoder = data.Encoder()
-    P = model.init(encoder.size, o.seed)
+    P = {**model.init(encoder.size, o.seed), **towers.heads(o.seed)}
     last, step, tokens = os.path.join(o.out, 'last.pt'), 0, 0
     resume = last if os.path.exists(last) or os.path.exists(last + '.before') else o.source
     state = {}
@@ -145,7 +127,7 @@ def main():
     if o.towers:
         path, _, prefix = o.towers.partition(':')
         for n, t in load(path)['params'].items():
-            if n in P and prefix in n:
+            if n in P and (prefix in n or n.startswith('head.')):
                 P[n].copy_(t)
                 state.pop(n, None)
         print(f'towers from {o.towers}', flush=True)
@@ -174,8 +156,8 @@ def main():
             batches.append((k, mixture.batch(k, rng)))
         n = sum(len(b.next) for _, b in batches)
         for k, b in batches:
-            loss, m = micro(P, b)
-            (loss / n).backward()
+            loss, m, extra = micro(P, b)
+            (loss / n + o.heads * extra).backward()
             v = loss.item()
             s = kinds.setdefault(k, [0.0, 0])
             s[0] += v
