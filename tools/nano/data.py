@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The mixture: which skills, how often, as packed batches. Deterministic: batch i depends on (seed, i) alone."""
+import os
+import random
+import numpy as np
+import torch
+import chat
+import gen_chat
+import gen_manual
+import gen_math
+import gen_tools
+import gen_words
+from words import require
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+FOLDER = os.path.join(HERE, '../../models/nano')
+
+TEXT = [gen_math.direct, gen_math.thought, gen_math.story, gen_words.copy, gen_words.reverse, gen_words.sort, gen_words.count,
+        gen_words.extract, gen_words.fill_json, gen_chat.talk, gen_chat.talk, gen_chat.talk, gen_chat.memory, gen_chat.memory, gen_chat.needle, gen_manual.manual,
+        gen_manual.manual, gen_manual.manual, gen_tools.tools, gen_tools.tools]
+SEEN = '''What shape is this? colour image picture circle square triangle star cross diamond figure figures how many left right above below of the
+which digit word is shown reads sound hear tone high low beeps say transcribe spoken video moved from to up down nothing moves middle top bottom
+Describe Listen Look the zero one two three four five six seven eight nine ten yes no stop go start open close light music left right on off'''.split()
+EXTRA_WORDS = [('▁' + w, 120) for w in SEEN] + [(w.capitalize(), 30) for w in SEEN]
+
+# share of documents in the text part of the mixture; a stage of training may name its own
+MIX = {
+    'direct': (gen_math.direct, 16), 'thought': (gen_math.thought, 8), 'story': (gen_math.story, 8), 'copy': (gen_words.copy, 9),
+    'reverse': (gen_words.reverse, 9), 'sort': (gen_words.sort, 11), 'count': (gen_words.count, 9), 'extract': (gen_words.extract, 9),
+    'json': (gen_words.fill_json, 6), 'talk': (gen_chat.talk, 6), 'memory': (gen_chat.memory, 8), 'manual': (gen_manual.manual, 11), 'tools': (gen_tools.tools, 8)}
+
+
+class Encoder:
+    def __init__(self, path=None):
+        os.environ['TOKENIZERS_PARALLELISM'] = 'false'
+        from tokenizers import Tokenizer
+        self.tok = Tokenizer.from_file(path or os.path.join(FOLDER, 'tokenizer.json'))
+        self.vocab = self.tok.get_vocab()
+        self.size = len(self.vocab)
+        self.cache = {}
+
+    def piece(self, text):
+        ids = self.cache.get(text)
+        if ids is None:
+            ids = self.tok.encode(text, add_special_tokens=False).ids
+            if len(self.cache) < 50000 and len(text) < 40:
+                self.cache[text] = ids
+        return ids
+
+    def document(self, d):
+        """ids, wanted (whether each is what the model must write)."""
+        ids, wanted = [], []
+        for text, want in chat.render(d['messages'], d['tools'], False, d['thinking']):
+            t = self.piece(text)
+            ids += t
+            wanted += [want] * len(t)
+        require(any(wanted), d)
+        return ids, wanted
+
+
+class Batch:
+    """ids, pos [B,T]; doc [B,T]; where (flat positions whose next token is scored) and next (those tokens)."""
+
+    def __init__(self, rows, length, images=None, sounds=None):
+        B = len(rows)
+        ids, pos, doc = np.zeros((B, length), np.int64), np.zeros((B, length), np.int64), np.full((B, length), -1, np.int64)
+        want = np.zeros((B, length), bool)
+        for r, docs in enumerate(rows):
+            at = 0
+            for k, (i, w) in enumerate(docs):
+                n = len(i)
+                ids[r, at:at + n], pos[r, at:at + n], doc[r, at:at + n], want[r, at:at + n] = i, np.arange(n), k, w
+                at += n
+        flat = np.flatnonzero(want)
+        self.where, self.next = torch.from_numpy(flat - 1), torch.from_numpy(ids.reshape(-1)[flat])
+        self.ids, self.pos, self.doc = map(torch.from_numpy, (ids, pos, doc))
+        self.fill = float((doc >= 0).mean())
+        self.images, self.sounds = images, sounds
+        self.cells = self.scenes = None                         # labels for the towers' throw-away heads
+
+
+def pack(make, rows, length, least=0):
+    """Fill rows with documents of least to length tokens from make(); a few that fit nowhere close the batch."""
+    room, out = [length] * rows, [[] for _ in range(rows)]
+    misses = 0
+    while misses < 8:
+        i, w = make()
+        if not least <= len(i) <= length:
+            continue
+        fits = [r for r in range(rows) if room[r] >= len(i)]
+        if not fits:
+            misses += 1
+            continue
+        r = min(fits, key=lambda r: room[r])
+        out[r].append((i, w))
+        room[r] -= len(i)
+    return out
+
+
+class Mixture:
+    def __init__(self, encoder, shares=None):
+        self.encoder = encoder
+        shares = shares or {k: s for k, (_, s) in MIX.items()}
+        self.makers = [MIX[k][0] for k in shares]
+        self.weights = list(shares.values())
+
+    def text(self, rng, rows, length, least=0):
+        draw = lambda: self.encoder.document(rng.choices(self.makers, self.weights)[0](rng, False))
+        return Batch(pack(draw, rows, length, least), length)
+
+    def needle(self, rng, rows=3, length=640):
+        draw = lambda: self.encoder.document(gen_chat.needle(rng, False))
+        return Batch(pack(draw, rows, length), length)
+
+    def batch(self, kind, rng):
+        """T short documents, U longer ones, L a needle in a long text, I pictures, S sounds, V videos."""
+        if kind == 'T':
+            return self.text(rng, 24, 128)
+        if kind == 'U':
+            return self.text(rng, 8, 256, 100)
+        if kind == 'L':
+            return self.needle(rng)
+        import media
+        return media.batch(kind, self.encoder, rng)

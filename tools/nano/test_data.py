@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The generators: every sample renders, is scored somewhere and is the same for the same seed; no held-out question is
+ever asked in training; the text of a conversation grows by exactly what the model writes; a damaged checkpoint is noticed.
+
+    python tools/nano/test_data.py [--count 300]
+"""
+import argparse
+import json
+import os
+import random
+import sys
+import tempfile
+import torch
+import chat
+import checkpoint
+import data
+import heldout
+from words import WrongLabel
+
+
+def asked(d):
+    """What a conversation ends in: its last question, with what it depends on before."""
+    return json.dumps([[m['content'] if isinstance(m['content'], str) else 0 for m in d['messages'][:-1]], d['tools'], d['thinking']])
+
+
+def grows(d):
+    """The prompt for each answer, the answer, and the next prompt fit together as the template renders them."""
+    m = d['messages']
+    if d['thinking']:
+        return
+    for k in [i for i, x in enumerate(m) if x['role'] == 'assistant' and not x.get('tool_calls')]:
+        before = chat.prompt(m[:k], d['tools'], m[k - 1]['role'] != 'tool', False)
+        assert chat.prompt(m[:k + 1], d['tools'], False, False) == before + m[k]['content'] + '<turn|>\n', (before, m[k])
+
+
+def main():
+    a = argparse.ArgumentParser()
+    a.add_argument('--count', type=int, default=300)
+    n, encoder = a.parse_args().count, data.Encoder()
+    for skill, (make, _) in data.MIX.items():
+        seen = set()
+        for k in range(n):
+            d = make(random.Random(f'{skill}{k}'), False)
+            assert d == make(random.Random(f'{skill}{k}'), False), skill
+            ids, wanted = encoder.document(d)
+            assert len(ids) == len(wanted) and encoder.tok.decode(ids, skip_special_tokens=False) == chat.prompt(d['messages'], d['tools'], False, d['thinking'])
+            grows(d)
+            seen.add(asked(d))
+        held = {asked(make(random.Random(f'{skill}:{k}'), True)) for k in range(n)}
+        assert not held & seen, (skill, list(held & seen)[:2])
+        print(f'{skill}: {n} samples, {len(seen)} and {len(held)} different questions, none in both')
+    try:
+        from gen_math import validate
+        validate('+', 2, 2, '2+2', '5')
+        raise SystemExit('a wrong label went through')
+    except WrongLabel:
+        print('a wrong label is refused')
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, 'last.pt')
+        checkpoint.save(path, {'step': 1})
+        checkpoint.save(path, {'step': 2})
+        open(path, 'r+b').truncate(100)
+        assert checkpoint.load(path)['step'] == 1
+        open(path + '.before', 'r+b').truncate(100)
+        try:
+            checkpoint.load(path)
+            raise AssertionError('a damaged checkpoint was opened')
+        except SystemExit as e:
+            print('damaged checkpoints are refused:', e)
+    items = [heldout.item(s, d) for s in heldout.SKILLS for d in heldout.documents(s, 3)]
+    assert items == [heldout.item(s, d) for s in heldout.SKILLS for d in heldout.documents(s, 3)]
+    assert all(i['prompt'] and i['expected'] for i in items)
+    print('the held-out set is the same each time')
+
+
+if __name__ == '__main__':
+    sys.exit(main())

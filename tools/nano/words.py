@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Word lists and helpers shared by the generators, and the line between training and held-out data.
+
+Two rules part them: `pick` for templates, and of values those whose checksum says so (`held`): about one in ten. Names, words and cities have lists of their own for held-out data.
+"""
+import re
+import zlib
+
+NAMES = '''Anna Ben Clara David Emma Felix Greta Hans Ida Jonas Karl Lena Max Nora Otto Paula Rosa Simon Tina Ulrich Vera
+Werner Yara Zoe Adam Berta Carl Dora Emil Frida Gustav Helga Ivan Julia Klaus Laura Marco Nina Oscar Peter Ruth Sara
+Tom Ursula Victor Wanda Alice Bruno Celia Dieter Elias Fiona George Hanna Igor Jane Kevin Linda Moritz Olga'''.split()
+NAMES_TEST = 'Lukas Mia Theo Sofia Anton Marie Erik Luisa Philip Amelie Robert Tilda Hugo Selma Arthur Vivian'.split()
+CITIES = '''Paris Rome Berlin London Madrid Vienna Lisbon Oslo Athens Dublin Warsaw Prague Cairo Tokyo Lima Boston Hamburg Munich
+Zurich Geneva Milan Venice Porto Bergen Malmo Ghent Lyon Nice Turin Basel Bonn Kiel Leeds York Denver Dallas'''.split()
+CITIES_TEST = 'Bremen Lille Seville Naples Bern Graz Utrecht Aarhus Tampere Bristol Chicago Osaka'.split()
+THINGS = '''apple pear book chair table lamp spoon bottle window garden river mountain bread cheese stone flower bird horse
+bridge train ticket letter pencil paper clock mirror basket blanket candle carpet drawer engine feather guitar hammer island
+jacket kettle ladder magnet needle onion pillow quilt rocket saddle tunnel umbrella violin wagon yarn zebra anchor barrel
+camera desk egg fork glove hat ink jar key leaf map net oven pan rope sail tent vase wheel box coin drum fan goat hill
+jam king lion moon nut owl pig ring sock tree vest wolf ax bell cup doll ear flag gate hook iron jewel kite lock
+melon nest orange plate queen ruler shelf towel valley water yard butter cherry dragon eagle forest grape honey insect
+jungle kitten lemon monkey nurse ocean potato rabbit salad tiger uncle village winter yellow zipper'''.split()
+THINGS_TEST = '''banana cactus donkey elbow falcon gravel helmet icicle jersey kennel locket muffin napkin oyster pepper quiver
+ribbon statue teapot urchin velvet walnut turnip cradle beetle canyon fiddle hamster pigeon rooster'''.split()
+COLOURS = 'red green blue yellow black white orange purple brown pink gray'.split()
+LETTERS = 'abcdefghijklmnopqrstuvwxyz'
+SYLLABLES = '''ba be bi bo bu da de di do du fa fe fi fo ga ge go gu ha he hi ho ja jo ka ke ki ko la le li lo lu ma me mi mo
+mu na ne ni no nu pa pe pi po ra re ri ro ru sa se si so su ta te ti to tu va ve vi wa we wo za ze'''.split()
+
+
+def held(*values):
+    """Whether these values belong to held-out data: about one in ten."""
+    return zlib.crc32(repr(values).encode()) % 10 == 3
+
+
+CHOICE = re.compile(r'\(([^()]*)\)')
+
+
+def pick(rng, options, test):
+    """A template. "(a|b|)" in one stands for any of its alternatives; whether a template so made is for training or
+    held out its checksum says (one in ten). Of plain lists every sixth, of six or more, is held out. So held-out
+    templates are new as a whole, but their words are not."""
+    if any('(' in t for t in options):
+        while True:
+            t = rng.choice(options)
+            while '(' in t:
+                t = CHOICE.sub(lambda m: rng.choice(m.group(1).split('|')), t, count=1)
+            t = ' '.join(t.split(' ')).strip()
+            if held('template', t) == test:
+                return t if rng.random() < 0.25 else t[0].upper() + t[1:]
+    if len(options) < 6:
+        return rng.choice(options)
+    while True:
+        i = rng.randrange(len(options))
+        if (i % 6 == 4) == test:
+            return options[i]
+
+
+def draw(rng, make, test):
+    """Values from make(rng), on the right side of the line."""
+    while True:
+        v = make(rng)
+        if held(v) == test:
+            return v
+
+
+def name(rng, test):
+    if rng.random() < 0.35:
+        return draw(rng, lambda r: ''.join(r.choice(SYLLABLES) for _ in range(r.randint(2, 3))).capitalize(), test)
+    return rng.choice(NAMES_TEST if test else NAMES)
+
+
+def city(rng, test):
+    return rng.choice(CITIES_TEST if test else CITIES)
+
+
+def thing(rng, test):
+    return rng.choice(THINGS_TEST if test else THINGS)
+
+
+def plural(word):
+    if word.endswith(('s', 'x', 'ch', 'sh')):
+        return word + 'es'
+    if word.endswith('y') and word[-2] not in 'aeiou':
+        return word[:-1] + 'ies'
+    if word.endswith('f'):
+        return word[:-1] + 'ves'
+    return word + 's'
+
+
+def letters(rng, low, high, test):
+    """A word to be spelled: random letters, syllables or a real word."""
+    def make(r):
+        k = r.random()
+        if k < 0.35:
+            return ''.join(r.choice(LETTERS) for _ in range(r.randint(low, high)))
+        if k < 0.6:
+            return ''.join(r.choice(SYLLABLES) for _ in range(r.randint(max(1, low // 2), high // 2)))
+        return r.choice(THINGS)
+    if test and rng.random() < 0.4:
+        return rng.choice(THINGS_TEST)
+    while True:
+        w = draw(rng, make, test)
+        if low <= len(w) <= high:
+            return w
+
+
+def document(skill, messages, tools=None, thinking=False, media=None):
+    return {'skill': skill, 'messages': messages, 'tools': tools, 'thinking': thinking, 'media': media or []}
+
+
+def user(text):
+    return {'role': 'user', 'content': text}
+
+
+def model(text, reasoning=None):
+    m = {'role': 'assistant', 'content': text}
+    if reasoning:
+        m['reasoning'] = reasoning
+    return m
+
+
+def system(text):
+    return {'role': 'system', 'content': text}
+
+
+class WrongLabel(Exception):
+    """A generator made a sample that its own check refutes; the run must stop."""
+
+
+def require(fact, *what):
+    if not fact:
+        raise WrongLabel(' '.join(map(repr, what)))
