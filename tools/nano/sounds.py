@@ -5,6 +5,7 @@ import ctypes
 import ctypes.util
 import math
 import random
+import subprocess
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -51,12 +52,23 @@ class Speech:
         if self.lib.espeak_Synth(b, len(b), 0, 1, 0, 1, None, None) != 0:
             raise RuntimeError('espeak-ng failed')
         self.lib.espeak_Synchronize()
-        x = np.concatenate(self.got).astype(np.float32) / 32768 if self.got else np.zeros(1, np.float32)
-        live = np.flatnonzero(np.abs(x) > 0.004)
-        if len(live):
-            x = x[max(0, live[0] - 200):live[-1] + 400]
-        at = np.arange(int(len(x) * RATE / self.rate)) * (self.rate / RATE)
-        return np.interp(at, np.arange(len(x)), x).astype(np.float32)
+        return trimmed(np.concatenate(self.got) if self.got else np.zeros(1, np.int16), self.rate)
+
+
+def trimmed(pcm, rate):
+    """16-bit samples without the silence around them, at RATE."""
+    x = pcm.astype(np.float32) / 32768
+    live = np.flatnonzero(np.abs(x) > 0.004)
+    if len(live):
+        x = x[max(0, live[0] - 200):live[-1] + 400]
+    at = np.arange(int(len(x) * RATE / rate)) * (rate / RATE)
+    return np.interp(at, np.arange(len(x)), x).astype(np.float32)
+
+
+def say_alone(text, voice, speed, pitch):
+    """In a process of its own: slower, but the same samples each time (the library goes on from call to call)."""
+    wav = subprocess.run(['espeak-ng', '-v', voice, '-s', str(speed), '-p', str(pitch), '--stdout', text], check=True, capture_output=True).stdout
+    return trimmed(np.frombuffer(wav[44:len(wav) // 2 * 2], np.int16), int.from_bytes(wav[24:28], 'little'))
 
 
 SPEECH = None
@@ -83,7 +95,7 @@ def scene(rng, test, kind=None):
     s = {'kind': kind, 'noise': rng.choice((0, 0, .003, .01, .02)), 'gain': rng.uniform(.3, 1.0), 'lead': rng.uniform(.02, .3), 'tail': rng.uniform(.02, .3),
          'seed': rng.getrandbits(32)}
     if kind in ('digits', 'phrase'):
-        s.update(voice=rng.choice(VOICES_TEST if test else VOICES), speed=rng.randint(110, 200), pitch=rng.randint(25, 75))
+        s.update(alone=test, voice=rng.choice(VOICES_TEST if test else VOICES), speed=rng.randint(110, 200), pitch=rng.randint(25, 75))
     if kind == 'digits':
         s['words'] = [DIGITS[int(c)] for c in draw(rng, lambda r: ''.join(r.choice('0123456789') for _ in range(r.choice((1, 1, 2, 3, 3, 4, 5)))), test)] \
             if rng.random() < .8 else [rng.choice(DIGITS)]
@@ -100,7 +112,7 @@ def scene(rng, test, kind=None):
 
 def wave(s):
     if s['kind'] in ('digits', 'phrase'):
-        x = say(' '.join(s['words']), s['voice'], s['speed'], s['pitch'])
+        x = (say_alone if s['alone'] else say)(' '.join(s['words']), s['voice'], s['speed'], s['pitch'])
     elif s['kind'] == 'tone':
         x = tone(s['freq'], s['long'])
     else:
