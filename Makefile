@@ -11,18 +11,24 @@ configure = cmake --preset $(1) $(CMAKE_FLAGS)
 compile = cmake --build --preset $(1) -j $(JOBS)
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test debug asan tsan fuzz bench bench-peer format format-check tidy check install clean help
+.PHONY: build demo demo-gemma3 test debug asan tsan fuzz bench bench-peer format format-check tidy check install clean help
 
 build: ## build the library, the program and the tests into build/release
 	scripts/setup build
 	$(call configure,$(PRESET))
 	$(call compile,$(PRESET))
 
-demo: ## fetch the smallest real model there is and let it write
-	scripts/setup demo
+demo: ## a conversation with nano, the trained model in the repository
+	scripts/setup build
 	$(call configure,release)
 	$(call compile,release) --target gemmule_cli
 	scripts/demo build/release/gemmule
+
+demo-gemma3: ## fetch the smallest real model there is (253 MB) and let it write
+	scripts/setup demo
+	$(call configure,release)
+	$(call compile,release) --target gemmule_cli
+	scripts/demo build/release/gemmule gemma3
 
 test: ## build everything and run all tests
 	scripts/setup test

@@ -31,6 +31,7 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/gemmule.pc DESTINATION ${CMAKE_INSTALL
 
 file(RELATIVE_PATH lib_from_bin ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
 set_target_properties(gemmule_cli PROPERTIES INSTALL_RPATH "$ORIGIN/${lib_from_bin}")
+install(DIRECTORY models/nano DESTINATION ${CMAKE_INSTALL_DATADIR}/gemmule)
 install(TARGETS gemmule_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 
 # The program writes its manual and completions from its own tables.

@@ -8,6 +8,7 @@
 #include "talk.h"
 #include "terminal.h"
 #include "tool_run.h"
+#include "nano.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -145,12 +146,12 @@ static int converse(struct chat *chat)
 static int open_chat(struct chat *chat)
 {
     const struct args *args = chat->args;
-    int code = gem_cli_model_open(&chat->engine, args->model, &args->engine);
+    const char *model = args->model ? args->model : gem_cli_nano();
+    int code = model ? gem_cli_model_open(&chat->engine, model, &args->engine) : GEM_CLI_EXIT_FILE;
 
     if (code) return code;
     if (gem_model_get_chat(chat->engine.model)->format == GEM_CHAT_NONE) {
-        gem_cli_error("%s: the vocabulary has no turns of a conversation; 'gemmule run --raw' continues text",
-                      args->model);
+        gem_cli_error("%s: the vocabulary has no turns of a conversation; 'gemmule run --raw' continues text", model);
         return GEM_CLI_EXIT_FILE;
     }
     code = gem_cli_sampling_make(&chat->sampling, chat->engine.model, "chat", &args->common, &args->sampling);
@@ -180,13 +181,14 @@ static int run(const void *arguments)
 const struct gem_cli_command gem_cli_chat = {
     .name = "chat",
     .summary = "talk with a model",
-    .details = "Each line of standard input is a turn of the user; the answers go to standard output. The model sees "
+    .details = "Without MODEL, with nano, a tiny model that comes with the program.\n"
+               "Each line of standard input is a turn of the user; the answers go to standard output. The model sees "
                "the whole conversation, of which only what is new is computed.\n"
                "Lines that begin with a slash are commands: /help lists them.\n"
                "When the model calls a tool, the command that --tools declares for it (\"command\": [\"PROGRAM\", ...] "
                "beside \"function\") is shown and run after asking; it gets the arguments as JSON on standard input.\n"
                "Ctrl-C ends an answer, Ctrl-D the conversation.",
-    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model),
+    .operands = {{"MODEL", true, GEM_CLI_FILE, offsetof(struct args, model),
                   "a native or GGUF file, or a Hugging Face folder"}},
     .n_operands = 1,
     .groups = {GEM_CLI_GROUP("Options", options, 0),

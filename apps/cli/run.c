@@ -4,6 +4,7 @@
 #include "commands.h"
 #include "constraint.h"
 #include "media.h"
+#include "nano.h"
 #include "sampling.h"
 #include "talk.h"
 #include "terminal.h"
@@ -98,6 +99,7 @@ static const struct gem_cli_option options[] = {
 
 struct run {
     const struct args *args;
+    const char *model, *prompt; /* the operands, once it is known which is which */
     struct gem_cli_engine engine;
     struct gem_cli_sampling sampling;
     struct gem_cli_text text;
@@ -118,8 +120,8 @@ static int read_text(struct run *r)
     const struct args *args = r->args;
     int code;
 
-    if (args->file && args->text) return gem_cli_usage("run", "only one of TEXT and --file can be given");
-    code = args->file ? gem_cli_read(&r->text, args->file) : gem_cli_read_operand(&r->text, "run", "TEXT", args->text);
+    if (args->file && r->prompt) return gem_cli_usage("run", "only one of TEXT and --file can be given");
+    code = args->file ? gem_cli_read(&r->text, args->file) : gem_cli_read_operand(&r->text, "run", "TEXT", r->prompt);
     if (code || args->raw || !is_blank(&r->text)) return code;
     return gem_cli_usage("run", "the prompt is empty");
 }
@@ -225,12 +227,12 @@ static int make_constraint(struct run *r, bool thinking)
 static int run(const void *arguments)
 {
     const struct args *args = arguments;
-    struct run r = {.args = args};
+    struct run r = {.args = args, .model = args->model, .prompt = args->text};
     int code = args->raw ? check_raw(args) : 0;
     bool turns;
 
-    if (code || (code = read_text(&r))) goto done;
-    if ((code = gem_cli_model_open(&r.engine, args->model, &args->engine))) goto done;
+    if (code || (code = gem_cli_choose_model(&r.model, &r.prompt)) || (code = read_text(&r))) goto done;
+    if ((code = gem_cli_model_open(&r.engine, r.model, &args->engine))) goto done;
     code = gem_cli_sampling_make(&r.sampling, r.engine.model, "run", &args->common, &args->sampling);
     turns = !args->raw && gem_model_get_chat(r.engine.model)->format != GEM_CHAT_NONE;
     if (!code && !turns) code = check_raw(args);
@@ -248,6 +250,7 @@ done:
 }
 
 static const char *const examples[] = {
+    "gemmule run \"What is 12 + 35?\"",
     "gemmule run gemma-4-E2B-it-Q4_0.gguf \"Why is the sky blue?\"",
     "gemmule run --think 500 --thoughts length MODEL - < question.txt",
     "gemmule run --json --tools tools.json MODEL \"What is the weather in Paris?\"",
@@ -263,6 +266,9 @@ const struct gem_cli_command gem_cli_run = {
     .details =
         "Streams the answer to standard output, and nothing else; a call of a tool is a line with its name and its "
         "arguments as JSON.\n"
+        "Without MODEL, nano answers, a tiny model that comes with the program; a single word or text that names no "
+        "file "
+        "is TEXT.\n"
         "For a model with the control tokens of a conversation the text is one user turn, and white space at "
         "its ends does not count; control tokens spelled in the text stay text. With --raw, and for models "
         "without such tokens, the text is continued as it is.\n"
@@ -271,7 +277,7 @@ const struct gem_cli_command gem_cli_run = {
         "With --schema, --grammar or --regex the answer is text of that kind, whole, and ends within --max-tokens; a "
         "model that thinks may do so before.",
     .examples = examples,
-    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model),
+    .operands = {{"MODEL", true, GEM_CLI_FILE, offsetof(struct args, model),
                   "a native or GGUF file, or a Hugging Face folder"},
                  {"TEXT", true, GEM_CLI_STRING, offsetof(struct args, text), "the prompt"}},
     .n_operands = 2,

@@ -52,6 +52,8 @@ void gem_chat_compare_template(gem_chat_info *info, const char *template, size_t
         /* published 2026-07-09 for 12B, 26B-A4B and 31B; for E2B and E4B */
         {"ae53464bf3be25802b3a5b37def7fd89667067d7577049b3b2d74c4d8de4c6d4", GEM_CHAT_GEMMA4_LARGE},
         {"0a2c8073c878ab1da004bee933a998606537bbb62016310352c7285c3f01c5b5", GEM_CHAT_GEMMA4_SMALL},
+        /* nano's, which renders what that of E2B and E4B does (models/nano/README.md) */
+        {"5116216ae5e60d3828543251233c9e5c0d7bb76583e39bd68cc00bbb6594b98d", GEM_CHAT_GEMMA4_SMALL},
     };
     static const char *const notes[] = {
         [GEM_CHAT_NONE] = "the model has a chat template, but no tokens for turns; the template is not used",

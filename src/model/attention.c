@@ -303,7 +303,6 @@ static void attend_blocks(void *context, size_t begin, size_t end, unsigned thre
 
 struct wave {
     struct job job;
-    size_t n_items;
     uint32_t first, n, most; /* spans of each item in this wave; the most queries of an item */
 };
 
@@ -351,7 +350,7 @@ static void combine_wave(void *context, size_t begin, size_t end, unsigned threa
 
 static void attend_waves(struct gem_forward *f, uint32_t layer, size_t n_items)
 {
-    struct wave w = {.job = {.f = f, .layer = layer}, .n_items = n_items};
+    struct wave w = {.job = {.f = f, .layer = layer}, .most = 1};
     uint32_t spans = 0;
 
     for (size_t i = 0; i < n_items; i++) {

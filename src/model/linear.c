@@ -20,10 +20,10 @@ struct job {
 /* What an int8 row left over of x. */
 static void residual(float *out, const float *x, const void *q8, size_t k)
 {
-    const struct gem_act_block *b = q8;
+    const struct gem_act_block *end = (const struct gem_act_block *)q8 + k / GEM_ACT_BLOCK;
 
-    for (size_t i = 0; i < k; i++)
-        out[i] = x[i] - b[i / GEM_ACT_BLOCK].scale * (float)b[i / GEM_ACT_BLOCK].q[i % GEM_ACT_BLOCK];
+    for (const struct gem_act_block *b = q8; b < end; b++, x += GEM_ACT_BLOCK, out += GEM_ACT_BLOCK)
+        for (int i = 0; i < GEM_ACT_BLOCK; i++) out[i] = x[i] - b->scale * (float)b->q[i];
 }
 
 static void quantize_rows(void *context, size_t begin, size_t end, unsigned thread)

@@ -320,5 +320,25 @@ class Probe(Case):
             self.assertEqual(ours['rows'], reference['rows'])
 
 
+class Nano(Case):
+    """The model that comes with the program: trained, so that what it says can be known."""
+
+    def test_answers_where_no_model_is_named(self):
+        self.assertEqual(self.good('run', '--greedy', 'What is 12 + 35?'), b'47\n')
+        self.assertEqual(self.good('run', '--greedy', stdin=b'What is 12 + 35?'), b'47\n')
+        self.assertEqual(self.good('chat', '--greedy', stdin=b'My name is Clara.\nWhat is my name?\n').splitlines()[-1],
+                         b'Your name is Clara.')
+
+    def test_thinks_digit_by_digit(self):
+        lines = self.good('run', '--greedy', '--think', 'on', '--json', 'What is 348 + 275?').splitlines()
+        events = [json.loads(line) for line in lines]
+        self.assertEqual(events[-1]['message']['content'], '623')
+        self.assertIn('8+5+0=13:3', events[-1]['message']['reasoning'])
+
+    def test_a_mistaken_path_is_no_prompt(self):
+        for path in ('no-such-model.gguf', 'no/such/folder', 'model.gem'):
+            self.bad(3, 'run', path, says='no such file', stdin=b'x')
+
+
 if __name__ == '__main__':
     main()

@@ -22,7 +22,7 @@ class Usage(Case):
         self.assertNotIn('did you mean', self.bad(2, 'run', '--zzzzzzzz'))
 
     def test_missing_and_extra_words(self):
-        self.bad(2, 'run', says='MODEL is missing')
+        self.bad(2, 'bench', says='MODEL is missing')
         self.bad(2, 'probe', 'model', says='CASE is missing')
         self.bad(2, 'probe', 'model', 'case', says='-o FILE is missing')
         self.bad(2, 'probe', 'model', 'case', '-o', '-', says='standard output')
