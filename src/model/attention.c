@@ -353,6 +353,7 @@ static void attend_waves(struct gem_forward *f, uint32_t layer, size_t n_items)
     struct wave w = {.job = {.f = f, .layer = layer}, .most = 1};
     uint32_t spans = 0;
 
+    if (n_items == 0) return;
     for (size_t i = 0; i < n_items; i++) {
         const struct block b = block_of(f, layer, i);
         if (n_queries(&b) > w.most) w.most = n_queries(&b);
