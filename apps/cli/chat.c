@@ -64,13 +64,6 @@ struct chat {
     bool interactive;
 };
 
-static bool is_blank(const struct gem_cli_text *text)
-{
-    for (size_t i = 0; i < text->n; i++)
-        if (!memchr(" \t\r\n\v\f", text->data[i], 6)) return false;
-    return true;
-}
-
 /* An interrupt ends the answer; a request to terminate ends the program. */
 static int take_interrupt(bool *interrupted)
 {
@@ -136,7 +129,7 @@ static int converse(struct chat *chat)
 
     while (!code && !chat->slash.quit) {
         if ((code = gem_cli_line_read(chat->line, "> ", &text, &end)) || end) break;
-        if (!is_blank(&text)) code = take_line(chat, &text);
+        if (!gem_cli_is_blank(&text)) code = take_line(chat, &text);
     }
     if (end && !code && chat->interactive) fputc('\n', stderr); /* after Ctrl-D */
     gem_cli_text_free(&text);

@@ -122,3 +122,10 @@ int gem_cli_tokens_encode(struct gem_cli_tokens *tokens, const gem_model *model,
     tokens->n += count;
     return 0;
 }
+
+bool gem_cli_is_blank(const struct gem_cli_text *text)
+{
+    for (size_t i = 0; i < text->n; i++)
+        if (!memchr(" \t\r\n\v\f", text->data[i], 6)) return false;
+    return true;
+}

@@ -20,6 +20,9 @@ struct gem_cli_tokens {
 void gem_cli_text_free(struct gem_cli_text *text);
 void gem_cli_tokens_free(struct gem_cli_tokens *tokens);
 
+/* Nothing but white space. */
+bool gem_cli_is_blank(const struct gem_cli_text *text);
+
 /* Reads a file whole; "-" is standard input. At most 1 GiB. */
 int gem_cli_read(struct gem_cli_text *text, const char *path);
 /* The text of an operand: the operand itself, or standard input when it is "-", or when it is NULL and standard input

@@ -108,13 +108,6 @@ struct run {
     struct gem_cli_media media;
 };
 
-static bool is_blank(const struct gem_cli_text *text)
-{
-    for (size_t i = 0; i < text->n; i++)
-        if (!memchr(" \t\r\n\v\f", text->data[i], 6)) return false;
-    return true;
-}
-
 static int read_text(struct run *r)
 {
     const struct args *args = r->args;
@@ -122,7 +115,7 @@ static int read_text(struct run *r)
 
     if (args->file && r->prompt) return gem_cli_usage("run", "only one of TEXT and --file can be given");
     code = args->file ? gem_cli_read(&r->text, args->file) : gem_cli_read_operand(&r->text, "run", "TEXT", r->prompt);
-    if (code || args->raw || !is_blank(&r->text)) return code;
+    if (code || args->raw || !gem_cli_is_blank(&r->text)) return code;
     return gem_cli_usage("run", "the prompt is empty");
 }
 

@@ -19,14 +19,6 @@ struct job {
     uint16_t *half; /* [n, cols] */
 };
 
-static void clamp(float *y, const float *x, size_t n, float min, float max)
-{
-    for (size_t i = 0; i < n; i++) {
-        const float low = x[i] < min ? min : x[i]; /* NaN stays */
-        y[i] = low > max ? max : low;
-    }
-}
-
 static void silu(const struct job *j, size_t row)
 {
     float *x = j->silu + row * j->l->w.cols;
@@ -44,7 +36,7 @@ static void clamp_in(void *context, size_t begin, size_t end, unsigned thread)
     (void)thread;
     for (size_t i = begin; i < end; i++) {
         if (j->silu) silu(j, i);
-        clamp(j->e->clip + i * k, j->x + i * k, k, j->l->in_min, j->l->in_max);
+        j->e->products.kern->clamp(j->e->clip + i * k, j->x + i * k, j->l->in_min, j->l->in_max, k);
     }
 }
 
@@ -54,7 +46,7 @@ static void clamp_out(void *context, size_t begin, size_t end, unsigned thread)
     const size_t k = j->l->w.rows;
 
     (void)thread;
-    clamp(j->y + begin * k, j->y + begin * k, (end - begin) * k, j->l->out_min, j->l->out_max);
+    j->e->products.kern->clamp(j->y + begin * k, j->y + begin * k, j->l->out_min, j->l->out_max, (end - begin) * k);
 }
 
 static void product(struct job *j)
@@ -79,7 +71,7 @@ static void round_rows(void *context, size_t begin, size_t end, unsigned thread)
 
     for (size_t i = begin; i < end; i++) {
         if (j->silu) silu(j, i);
-        clamp(row, j->x + i * k, k, j->l->in_min, j->l->in_max);
+        j->e->products.kern->clamp(row, j->x + i * k, j->l->in_min, j->l->in_max, k);
         j->e->products.kern->to_bf16(j->half + i * k, row, k);
     }
 }
@@ -94,6 +86,7 @@ static void half_tiles(void *context, size_t begin, size_t end, unsigned thread)
     const struct gem_matrix *w = &j->l->w;
     const size_t fit = ((size_t)512 << 10) / (w->cols * sizeof *j->half + 1) + 1;
     const size_t block = fit < BLOCK_ROWS ? fit : BLOCK_ROWS;
+    const struct gem_kernels *kern = j->e->products.kern;
     float tile[BLOCK_ROWS * GEM_TILE];
 
     (void)thread;
@@ -104,10 +97,10 @@ static void half_tiles(void *context, size_t begin, size_t end, unsigned thread)
             const size_t first = i * GEM_TILE, left = w->rows - first, n = left < GEM_TILE ? left : GEM_TILE;
             float *y = j->y + at * w->rows + first;
 
-            j->e->products.kern->gemm_bf16_bf16((const uint16_t *)(const void *)(w->data + first * w->row_bytes),
-                                                w->cols, j->half + at * w->cols, w->cols, tile, GEM_TILE, n, m,
-                                                w->cols);
-            for (size_t r = 0; r < m; r++) clamp(y + r * w->rows, tile + r * GEM_TILE, n, j->l->out_min, j->l->out_max);
+            kern->gemm_bf16_bf16((const uint16_t *)(const void *)(w->data + first * w->row_bytes), w->cols,
+                                 j->half + at * w->cols, w->cols, tile, GEM_TILE, n, m, w->cols);
+            for (size_t r = 0; r < m; r++)
+                kern->clamp(y + r * w->rows, tile + r * GEM_TILE, j->l->out_min, j->l->out_max, n);
         }
     }
 }
