@@ -253,7 +253,10 @@ GEM_API void gem_engine_get_stats(const gem_engine *engine, gem_engine_stats *ou
 typedef struct gem_session_options {
     uint32_t context;     /* capacity in tokens; 0: 8192 or the model's trained context, whichever is less */
     uint32_t local_slack; /* tokens by which a session can be taken back without recomputing; 0: 1024 */
-    uint64_t reserved[8];
+    /* Keys and values in 8 bits, with a scale for each position and head, instead of bfloat16: half the memory for
+     * slightly other answers (docs/performance.md). GEM_E_ARGUMENT in the exact tier. */
+    bool int8_cache;
+    uint64_t reserved[7];
 } gem_session_options;
 
 /* GEM_E_LIMIT when the memory does not fit this machine, with the context that would, or not below the model's ceiling.

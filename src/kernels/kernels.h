@@ -75,6 +75,8 @@ typedef void gem_add_scale_fn(float *y, const float *x, float scale, size_t n);
 typedef void gem_clamp_fn(float *y, const float *x, float low, float high, size_t n);
 /* float32 to bfloat16, to nearest even. */
 typedef void gem_to_bf16_fn(uint16_t *y, const float *x, size_t n);
+/* int8 to bfloat16, exactly; n a multiple of 16. */
+typedef void gem_int8_to_bf16_fn(uint16_t *y, const int8_t *x, size_t n);
 
 /* ---- the fast tier: packed weights times int8 activations -----------------------------------------------
  *
@@ -199,6 +201,7 @@ struct gem_kernels {
     gem_add_scale_fn *add_scale;
     gem_clamp_fn *clamp;
     gem_to_bf16_fn *to_bf16;
+    gem_int8_to_bf16_fn *int8_to_bf16;
     gem_quantize_fn *quantize;
     gem_gemm_packed_fn *gemm_packed[GEM_N_PK];
     gem_gemm_pairs_fn *gemm_pairs;
