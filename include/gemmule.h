@@ -246,7 +246,9 @@ typedef struct gem_engine_stats {
     uint64_t ple_kept;  /* of these, found in memory */
     uint64_t ple_bytes; /* read from the file for the others */
     double ple_seconds; /* that this took, copies included */
-    uint64_t reserved[8];
+    uint64_t n_batches; /* computed: each reads the weights once ... */
+    uint64_t n_rows;    /* ... for all its rows, which are tokens of one or several sessions */
+    uint64_t reserved[6];
 } gem_engine_stats;
 GEM_API void gem_engine_get_stats(const gem_engine *engine, gem_engine_stats *out);
 
@@ -267,6 +269,11 @@ GEM_API void gem_session_close(gem_session *session);
 GEM_API uint64_t gem_session_bytes(const gem_model *model, const gem_session_options *options,
                                    const gem_engine_options *engine_options);
 GEM_API uint64_t gem_engine_bytes(const gem_model *model, const gem_engine_options *options);
+
+/* `to` forgets what it held and holds what `from` does, so that a common beginning is computed once. It can then be
+ * taken back as far as its local_slack reaches. Neither may be advancing. GEM_E_LIMIT when it does not fit,
+ * GEM_E_ARGUMENT sessions of different models. */
+GEM_API gem_status gem_session_copy(gem_session *to, const gem_session *from, gem_error *err);
 
 /* Tokens that the session holds. The pointer is valid until the session advances. */
 GEM_API size_t gem_session_tokens(const gem_session *session, const int32_t **tokens);
@@ -568,6 +575,7 @@ typedef struct gem_generate_stats {
     gem_finish finish;
     int32_t stop_token;  /* that ended it, or -1 */
     int32_t stop_string; /* index of the one that ended it, or -1 */
+    uint64_t seed;       /* that it was drawn with */
 } gem_generate_stats;
 
 /* A new token, also one whose text a stop string takes back. Return false to stop. */
@@ -581,13 +589,33 @@ GEM_API gem_status gem_generate(gem_session *session, const int32_t *prompt, siz
                                 const gem_generate_options *options, gem_token_fn *on_token, void *user,
                                 gem_generate_stats *stats, gem_error *err);
 
-/* The same n times, one after the other: the prompt is computed once, and each sample continues it with a seed of its
- * own (made of sampling->seed and the sample's number; the first has the seed itself).
- *   on_sample  told before each sample begins and, with stats, when it has ended; may be NULL. Return false to end */
-typedef bool gem_sample_fn(void *user, size_t sample, const gem_generate_stats *stats);
+/* The same n times at once: the prompt is computed once, and all samples continue it together, so that weights are read
+ * once for all. Each has a seed of its own (made of sampling->seed and its number; the first has the seed itself) and
+ * gives what gem_generate gives with that seed. All but the first are in sessions of their own while it runs, with room
+ * for the prompt and max_tokens.
+ *   users  [n_samples] what the callbacks of a sample receive; NULL: NULL. Of the prompt only the first is told
+ *   stats  [n_samples]; may be NULL */
 GEM_API gem_status gem_generate_samples(gem_session *session, const int32_t *prompt, size_t n_prompt, size_t n_samples,
-                                        const gem_generate_options *options, gem_token_fn *on_token,
-                                        gem_sample_fn *on_sample, void *user, gem_error *err);
+                                        const gem_generate_options *options, gem_token_fn *on_token, void *const *users,
+                                        gem_generate_stats *stats, gem_error *err);
+
+/* An answer on its way, for programs that generate many together. Its session, the prompt's media and what `options`
+ * points to are borrowed until it is closed; the prompt is copied. */
+typedef struct gem_generation gem_generation;
+
+/* As gem_generate, but nothing is computed yet. */
+GEM_API gem_status gem_generation_open(gem_generation **out, gem_session *session, const int32_t *prompt,
+                                       size_t n_prompt, const gem_generate_options *options, gem_token_fn *on_token,
+                                       void *user, gem_error *err);
+/* The next token, and those that are forced behind it, of each that has not ended: what they need is computed in one
+ * step, as gem_engine_advance would. Their sessions are of this engine, and different ones. After an error of the
+ * engine all of them are to be closed.
+ *   n_left  out: those that have not ended */
+GEM_API gem_status gem_engine_generate(gem_engine *engine, gem_generation *const *items, size_t n_items, size_t *n_left,
+                                       gem_error *err);
+/* What is known so far; all of it when it has ended. Returns whether it has. */
+GEM_API bool gem_generation_get_stats(const gem_generation *generation, gem_generate_stats *out);
+GEM_API void gem_generation_close(gem_generation *generation); /* accepts NULL */
 
 /* ---- conversations ----------------------------------------------------------------------------------- */
 

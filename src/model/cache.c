@@ -47,7 +47,8 @@ gem_status gem_cache_open(struct gem_cache *c, const struct gem_hparams *h, enum
         const uint32_t cap = layer_cap(h, i, context, local_cap);
         const size_t bytes = (size_t)layer_bytes(h, i, type, cap);
 
-        c->layers[i] = (struct gem_cache_layer){.cap = cap, .head_dim = h->layers[i].head_dim, .bytes = bytes};
+        c->layers[i] = (struct gem_cache_layer){
+            .cap = cap, .head_dim = h->layers[i].head_dim, .n_kv_heads = h->layers[i].n_kv_heads, .bytes = bytes};
         c->layers[i].k = gem_arena_take(&c->arena, bytes);
         c->layers[i].v = gem_arena_take(&c->arena, bytes);
     }
@@ -87,6 +88,35 @@ void gem_cache_clear(struct gem_cache *c)
         memset(c->layers[i].v, 0, c->layers[i].bytes);
     }
     gem_cache_cut(c, 0);
+}
+
+/* The newest panels, as many as both have. Returns the position of the first of them. */
+static uint32_t copy_layer(const struct gem_cache *c, const struct gem_cache_layer *to,
+                           const struct gem_cache_layer *from)
+{
+    const size_t element = gem_row_bytes(c->type, 1), bytes = (size_t)GEM_PANEL * to->head_dim * element;
+    const uint32_t cap = to->cap < from->cap ? to->cap : from->cap,
+                   end = (c->n + GEM_PANEL - 1) / GEM_PANEL * GEM_PANEL;
+    const uint32_t first = end > cap ? end - cap : 0;
+
+    for (uint32_t kv = 0; kv < to->n_kv_heads; kv++)
+        for (uint32_t p = first; p < end; p += GEM_PANEL) {
+            const size_t at = gem_cache_panel(to, kv, p) * element, origin = gem_cache_panel(from, kv, p) * element;
+            memcpy(to->k + at, from->k + origin, bytes);
+            memcpy(to->v + at, from->v + origin, bytes);
+        }
+    return first;
+}
+
+void gem_cache_copy(struct gem_cache *to, const struct gem_cache *from)
+{
+    assert(from->n <= to->context && from->n_layers == to->n_layers && from->type == to->type);
+    to->n = from->n;
+    to->low = from->low;
+    for (uint32_t i = 0; i < to->n_layers; i++) {
+        const uint32_t first = copy_layer(to, &to->layers[i], &from->layers[i]);
+        if (first > to->low) to->low = first;
+    }
 }
 
 /* uint32_t stands for any element of four bytes, uint16_t for any of two. */

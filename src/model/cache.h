@@ -17,7 +17,7 @@ enum { GEM_SPAN = 256 };
 struct gem_cache_layer {
     uint8_t *k, *v; /* [n_kv_heads, cap / 16] panels (kernels.h); NULL in layers that share a cache */
     uint32_t cap;   /* positions held, a multiple of GEM_SPAN; position p lies at p % cap */
-    uint32_t head_dim;
+    uint32_t head_dim, n_kv_heads;
     size_t bytes; /* of k, and of v */
 };
 
@@ -52,6 +52,8 @@ void gem_cache_commit(struct gem_cache *c, uint32_t count);
 /* Writes key and value of one head at position p, [head_dim] of the cache's type each. */
 void gem_cache_put(const struct gem_cache *c, const struct gem_cache_layer *l, uint32_t kv, uint32_t p, const void *key,
                    const void *value);
+/* Makes `to`, of the same shape and with room for from->n positions, hold what `from` holds, as far as its rings do. */
+void gem_cache_copy(struct gem_cache *to, const struct gem_cache *from);
 /* Forgets everything, and values that are not finite with it: attention multiplies what it does not look at by 0. */
 void gem_cache_clear(struct gem_cache *c);
 

@@ -298,7 +298,7 @@ static gem_status generate(const void *context, gem_error *err)
     gem_status st;
 
     if ((st = gem_session_open(&session, c->engine, &session_options, err))) return st;
-    st = gem_generate(session, prompt, 4, &options, ignore_token, NULL, NULL, err);
+    st = gem_generate_samples(session, prompt, 4, 2, &options, ignore_token, NULL, NULL, err);
     gem_session_close(session);
     return st;
 }
@@ -472,7 +472,7 @@ static void check_model(const char *what, const char *path, gem_precision precis
     } else {
         check_operation("gem_engine_open", engine_open, &c, 1000);
         check_operation("gem_session_open", session_open, &c, 1000);
-        check_operation("gem_generate", generate, &c, 1000);
+        check_operation("gem_generate_samples", generate, &c, 1000);
         check_operation("gem_tokenize", tokenize, &c, 1000);
         if (gem_model_get_chat(c.model)->format >= GEM_CHAT_GEMMA4_SMALL)
             check_operation("gem_chat_render and a parser", converse, &c, 1000);
