@@ -4,6 +4,7 @@
 #include "terminal.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 /* Without a format: whole characters, as they come. */
 static int show_plain(struct gem_cli_answer *a, const char *text, size_t n)
@@ -24,12 +25,33 @@ static int put_plain(struct gem_cli_answer *a, int32_t token)
     return show_plain(a, text, n);
 }
 
+/* How long the model has been thinking. */
+static void follow_thought(struct gem_cli_answer *a)
+{
+    size_t n;
+
+    if (!gem_chat_parser_thinking(a->parser, &n)) {
+        a->thought_began = 0;
+        return;
+    }
+    a->view->n_thought = n;
+    if (a->drawn) return;
+    if (a->thought_began == 0) a->thought_began = gem_cli_seconds();
+    a->view->thought_seconds = gem_cli_seconds() - a->thought_began;
+}
+
 static int put_parsed(struct gem_cli_answer *a, int32_t token)
 {
     gem_error err;
 
     if (gem_chat_parser_push(a->parser, token, &err)) return gem_cli_fail(&err);
+    follow_thought(a);
     return a->view->code;
+}
+
+static int show_token(struct gem_cli_answer *a, int32_t token)
+{
+    return a->parser ? put_parsed(a, token) : put_plain(a, token);
 }
 
 static bool on_token(void *user, int32_t token)
@@ -38,7 +60,7 @@ static bool on_token(void *user, int32_t token)
 
     gem_cli_progress_end();
     a->code = gem_cli_tokens_push(a->sequence, token);
-    if (!a->code) a->code = a->parser ? put_parsed(a, token) : put_plain(a, token);
+    if (!a->code) a->code = show_token(a, token);
     return !a->code && !gem_cli_interrupted();
 }
 
@@ -65,9 +87,9 @@ static void say_how_it_ended(const struct gem_cli_answer *a, bool thinking)
         gem_cli_note("the answer ended inside a thought, which is not shown");
 }
 
-static gem_status generate(struct gem_cli_answer *a, gem_error *err)
+static gem_generate_options options_of(const struct gem_cli_answer *a)
 {
-    const gem_generate_options options = {
+    return (gem_generate_options){
         .sampling = a->sampling,
         .max_tokens = a->max_tokens,
         .max_thought_tokens = a->thought_tokens,
@@ -76,6 +98,11 @@ static gem_status generate(struct gem_cli_answer *a, gem_error *err)
         .media = a->media ? a->media->at : NULL,
         .n_media = a->media ? a->media->n : 0,
     };
+}
+
+static gem_status generate(struct gem_cli_answer *a, gem_error *err)
+{
+    const gem_generate_options options = options_of(a);
     struct gem_cli_tokens prompt = {0};
     gem_status status;
 
@@ -86,9 +113,18 @@ static gem_status generate(struct gem_cli_answer *a, gem_error *err)
     return status;
 }
 
+/* Ends the text after the last token. */
+static int end_answer(struct gem_cli_answer *a)
+{
+    const bool thinking = a->parser && gem_chat_parser_thinking(a->parser, NULL);
+    const int code = finish_text(a);
+
+    if (!code) say_how_it_ended(a, thinking);
+    return code;
+}
+
 int gem_cli_answer_run(struct gem_cli_answer *a)
 {
-    bool thinking;
     gem_error err;
     gem_status status;
     int code;
@@ -101,16 +137,70 @@ int gem_cli_answer_run(struct gem_cli_answer *a)
         a->stats.finish = GEM_FINISH_CANCELLED;
         return 0;
     }
-    thinking = a->parser && gem_chat_parser_thinking(a->parser, NULL);
-    if ((code = finish_text(a))) return code;
-    if (status) return gem_cli_fail(&err);
-    say_how_it_ended(a, thinking);
-    return 0;
+    if (status) {
+        code = finish_text(a);
+        return code ? code : gem_cli_fail(&err);
+    }
+    return end_answer(a);
 }
+
+/* ---- several ---------------------------------------------------------------------------------------------------- */
+
+static bool on_sample_token(void *user, int32_t token)
+{
+    struct gem_cli_sample *sample = user;
+
+    gem_cli_progress_end();
+    sample->code = gem_cli_tokens_push(&sample->tokens, token);
+    return !sample->code && !gem_cli_interrupted();
+}
+
+int gem_cli_answer_draw(const struct gem_cli_answer *a, struct gem_cli_sample *samples, size_t n)
+{
+    const gem_generate_options options = options_of(a);
+    void **users = calloc(n, sizeof *users);
+    gem_generate_stats *stats = calloc(n, sizeof *stats);
+    gem_status status = GEM_OK;
+    gem_error err;
+    int code = users && stats ? 0 : gem_cli_out_of_memory();
+
+    for (size_t i = 0; i < n && !code; i++) users[i] = &samples[i];
+    if (!code)
+        status = gem_generate_samples(a->engine->session, a->sequence->ids, a->sequence->n, n, &options,
+                                      on_sample_token, users, stats, &err);
+    gem_cli_progress_end();
+    if (status) code = gem_cli_fail(&err);
+    for (size_t i = 0; i < n && !code; i++) {
+        samples[i].stats = stats[i];
+        code = samples[i].code;
+    }
+    free(users);
+    free(stats);
+    return code;
+}
+
+int gem_cli_answer_show(struct gem_cli_answer *a, const struct gem_cli_sample *sample)
+{
+    int code = 0;
+
+    a->drawn = true;
+    a->stats = sample->stats;
+    gem_cli_view_begin(a->view);
+    for (size_t i = 0; i < sample->tokens.n && !code; i++) code = show_token(a, sample->tokens.ids[i]);
+    return code ? code : end_answer(a);
+}
+
+void gem_cli_samples_free(struct gem_cli_sample *samples, size_t n)
+{
+    for (size_t i = 0; samples && i < n; i++) gem_cli_tokens_free(&samples[i].tokens);
+    free(samples);
+}
+
+/* ----------------------------------------------------------------------------------------------------------------- */
 
 static double rate(size_t n, double seconds) { return seconds > 0 ? (double)n / seconds : 0; }
 
-void gem_cli_answer_stats(const struct gem_cli_engine *engine, const gem_generate_stats *stats, uint64_t seed)
+void gem_cli_answer_stats(const struct gem_cli_engine *engine, const gem_generate_stats *stats)
 {
     static const char *const finishes[] = {"stop token", "length", "context full", "interrupted"};
     const size_t n_computed = stats->n_prompt - stats->n_kept;
@@ -121,5 +211,5 @@ void gem_cli_answer_stats(const struct gem_cli_engine *engine, const gem_generat
             "%.1f tokens/s; end: %s; seed %llu\n",
             engine->open_seconds, stats->n_prompt, stats->n_kept, stats->prompt_seconds,
             rate(n_computed, stats->prompt_seconds), stats->n_generated, stats->generate_seconds,
-            rate(n_more, stats->generate_seconds), finishes[stats->finish & 3], (unsigned long long)seed);
+            rate(n_more, stats->generate_seconds), finishes[stats->finish & 3], (unsigned long long)stats->seed);
 }

@@ -19,8 +19,10 @@ struct gem_cli_answer {
     struct gem_cli_view *view;
     struct gem_cli_tokens *sequence; /* the prompt; what is generated comes behind it */
     gem_generate_stats stats;
+    bool drawn; /* its tokens are known, and only shown */
     /* while it runs */
     gem_text_stream stream;
+    double thought_began;
     int code;
 };
 
@@ -28,7 +30,20 @@ struct gem_cli_answer {
  * else an exit code after saying what went wrong. */
 int gem_cli_answer_run(struct gem_cli_answer *answer);
 
+/* One of several answers to a prompt. Zero-initialised is none. */
+struct gem_cli_sample {
+    struct gem_cli_tokens tokens;
+    gem_generate_stats stats;
+    int code;
+};
+
+/* n answers, computed together and not shown: the sequence stays the prompt. */
+int gem_cli_answer_draw(const struct gem_cli_answer *answer, struct gem_cli_sample *samples, size_t n);
+/* Shows one of them as gem_cli_answer_run would; answer->parser is its own. */
+int gem_cli_answer_show(struct gem_cli_answer *answer, const struct gem_cli_sample *sample);
+void gem_cli_samples_free(struct gem_cli_sample *samples, size_t n); /* of calloc; NULL is fine */
+
 /* One line about speed on standard error. */
-void gem_cli_answer_stats(const struct gem_cli_engine *engine, const gem_generate_stats *stats, uint64_t seed);
+void gem_cli_answer_stats(const struct gem_cli_engine *engine, const gem_generate_stats *stats);
 
 #endif

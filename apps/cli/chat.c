@@ -87,9 +87,8 @@ static int answer(struct chat *chat)
     int code;
 
     do {
-        chat->slash.seed = chat->sampling.sampling.seed;
         if ((code = gem_cli_talk_answer(&chat->talk, &calls))) return code;
-        if (chat->args->stats) gem_cli_answer_stats(&chat->engine, &chat->talk.stats, chat->slash.seed);
+        if (chat->args->stats) gem_cli_answer_stats(&chat->engine, &chat->talk.stats);
         if ((code = take_interrupt(&interrupted))) return code;
         if (interrupted && chat->talk.stats.n_generated == 0) take_back(chat);
         if (interrupted || !calls) return 0;

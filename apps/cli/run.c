@@ -9,13 +9,14 @@
 #include "talk.h"
 #include "terminal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 struct args {
     struct gem_cli_common common;
     const char *model, *text, *file;
     struct gem_cli_list images, videos;
-    uint32_t max_tokens, ctx, budget, frames;
+    uint32_t max_tokens, ctx, budget, frames, samples;
     float fps;
     bool raw, stats, json;
     struct gem_cli_talk_args talk;
@@ -77,6 +78,14 @@ static const struct gem_cli_option options[] = {
      .value = "N",
      .fallback_shown = "8192, or what the prompt needs",
      .help = "room for N tokens, prompt and answer together"},
+    {.name = "samples",
+     .kind = GEM_CLI_U32,
+     .offset = offsetof(struct args, samples),
+     .min = 1,
+     .max = 256,
+     .value = "N",
+     .fallback_shown = "1",
+     .help = "N answers, each drawn with a seed of its own, computed together and shown one after the other"},
     {.name = "raw",
      .kind = GEM_CLI_FLAG,
      .offset = offsetof(struct args, raw),
@@ -146,12 +155,6 @@ static int open_session(struct run *r, size_t n_prompt)
     return gem_cli_session_open(&r->engine, &r->args->engine, context);
 }
 
-static int finish(const struct run *r, const gem_generate_stats *stats)
-{
-    if (r->args->stats) gem_cli_answer_stats(&r->engine, stats, r->sampling.sampling.seed);
-    return stats->finish == GEM_FINISH_CANCELLED ? gem_cli_interrupt_code() : 0;
-}
-
 static int answer_turn(struct run *r)
 {
     struct gem_cli_talk *talk = &r->talk;
@@ -164,9 +167,33 @@ static int answer_turn(struct run *r)
     talk->media = &r->media;
     if (code || (code = gem_cli_talk_say(talk, r->text.data, r->text.n, "the prompt"))) return code;
     if ((code = gem_cli_talk_render(talk)) || (code = open_session(r, talk->sequence.n))) return code;
-    if ((code = gem_cli_talk_answer(talk, &calls))) return code;
-    r->sampling.sampling.seed--; /* that of the answer */
-    return finish(r, &talk->stats);
+    if (r->args->samples > 1) return gem_cli_talk_samples(talk, r->args->samples, r->args->stats);
+    code = gem_cli_talk_answer(talk, &calls);
+    if (!code && r->args->stats) gem_cli_answer_stats(&r->engine, &talk->stats);
+    return code;
+}
+
+/* Shows what an answer is beside its text. */
+static int end_plain(const struct run *r, const struct gem_cli_answer *answer)
+{
+    const int code = r->args->json ? gem_cli_view_json_end(answer->view, &answer->stats, NULL, 0) : 0;
+
+    if (!code && r->args->stats) gem_cli_answer_stats(&r->engine, &answer->stats);
+    return code;
+}
+
+static int draw_plain(const struct run *r, struct gem_cli_answer *answer)
+{
+    const size_t n = r->args->samples;
+    struct gem_cli_sample *samples = calloc(n, sizeof *samples);
+    int code = samples ? gem_cli_answer_draw(answer, samples, n) : gem_cli_out_of_memory();
+
+    for (size_t i = 0; i < n && !code; i++) {
+        answer->view->sample++;
+        if (!(code = gem_cli_answer_show(answer, &samples[i]))) code = end_plain(r, answer);
+    }
+    gem_cli_samples_free(samples, n);
+    return code;
 }
 
 /* Continues the text as it is. */
@@ -189,9 +216,11 @@ static int continue_text(struct run *r)
     for (size_t i = 0; i < r->media.n && !code; i++)
         code = gem_cli_media_write(&r->media, i, r->engine.model, "", &sequence);
     if (code || (code = gem_cli_tokens_encode(&sequence, r->engine.model, r->text.data, r->text.n, false))) goto done;
-    if ((code = open_session(r, sequence.n)) || (code = gem_cli_answer_run(&answer))) goto done;
-    if (view.json) code = gem_cli_view_json_end(&answer.stats, NULL, 0);
-    if (!code) code = finish(r, &answer.stats);
+    if ((code = open_session(r, sequence.n))) goto done;
+    if (r->args->samples > 1)
+        code = draw_plain(r, &answer);
+    else if (!(code = gem_cli_answer_run(&answer)))
+        code = end_plain(r, &answer);
 done:
     gem_cli_tokens_free(&sequence);
     return code;
@@ -210,9 +239,12 @@ static int check_raw(const struct args *args)
 
 static int make_constraint(struct run *r, bool thinking)
 {
+    const struct gem_cli_talk_args *talk = &r->args->talk;
     const int code = gem_cli_constraint_make(&r->constraint, r->engine.model, "run", &r->args->constraint, thinking);
 
-    if (!code && r->constraint && r->args->talk.tools)
+    if (!code && !talk->tools && (talk->tool_choice || talk->one_call))
+        return gem_cli_usage("run", "--%s needs --tools", talk->tool_choice ? "tool-choice" : "one-call");
+    if (!code && r->constraint && talk->tools)
         return gem_cli_usage("run", "--tools can not be used with --schema, --grammar or --regex");
     return code;
 }
@@ -232,6 +264,7 @@ static int run(const void *arguments)
     if (!code) code = open_media(&r.media, r.engine.model, args);
     if (!code) code = make_constraint(&r, turns && strcmp(args->talk.think, "off"));
     if (!code) code = turns ? answer_turn(&r) : continue_text(&r);
+    if (!code && gem_cli_interrupted()) code = gem_cli_interrupt_code();
 done:
     gem_constraint_close(r.constraint);
     gem_cli_media_free(&r.media);

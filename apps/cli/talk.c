@@ -12,7 +12,7 @@
 
 static const char *const thoughts[] = {"show", "length", "hide", NULL};
 
-const struct gem_cli_option gem_cli_talk_options[4] = {
+const struct gem_cli_option gem_cli_talk_options[6] = {
     {.name = "system",
      .letter = 's',
      .kind = GEM_CLI_STRING,
@@ -24,6 +24,17 @@ const struct gem_cli_option gem_cli_talk_options[4] = {
      .offset = offsetof(struct gem_cli_talk_args, tools),
      .value = "FILE",
      .help = "tools that the model may call: a JSON array of declarations in OpenAI's form"},
+    {.name = "tool-choice",
+     .kind = GEM_CLI_STRING,
+     .offset = offsetof(struct gem_cli_talk_args, tool_choice),
+     .value = "HOW",
+     .fallback_shown = "auto",
+     .help = "auto, required, none, or the name of the tool to call: calls are well formed and keep their schemas; "
+             "free: nothing is checked"},
+    {.name = "one-call",
+     .kind = GEM_CLI_FLAG,
+     .offset = offsetof(struct gem_cli_talk_args, one_call),
+     .help = "an answer has one call at most"},
     {.name = "think",
      .kind = GEM_CLI_STRING,
      .offset = offsetof(struct gem_cli_talk_args, think),
@@ -57,6 +68,7 @@ static void drop_tools(struct gem_cli_talk *talk)
     yyjson_doc_free(talk->tools_doc);
     talk->tools_doc = NULL;
     gem_cli_text_free(&talk->tools);
+    gem_cli_tool_use_forget(&talk->tool_use);
 }
 
 int gem_cli_talk_set_tools(struct gem_cli_talk *talk, const char *path)
@@ -223,20 +235,24 @@ int gem_cli_talk_render(struct gem_cli_talk *talk)
     return expand_media(talk, tokens, n);
 }
 
-/* Adds what the parser has read to the messages, in JSON mode also as the last line. */
+/* The message that the parser has read; in JSON mode it is also the last line. */
+static int end_answer(struct gem_cli_talk *talk, gem_chat_parser *parser, const char **json, size_t *n)
+{
+    gem_error err;
+
+    if (gem_chat_parser_message(parser, talk->n_calls + 1, json, n, &err)) return gem_cli_fail(&err);
+    return talk->view.json ? gem_cli_view_json_end(&talk->view, &talk->stats, *json, *n) : 0;
+}
+
 static int keep_answer(struct gem_cli_talk *talk, gem_chat_parser *parser, yyjson_mut_val **calls)
 {
     yyjson_mut_val *message = NULL;
     yyjson_doc *doc;
     const char *json;
     size_t n;
-    gem_error err;
+    const int code = end_answer(talk, parser, &json, &n);
 
-    if (gem_chat_parser_message(parser, talk->n_calls + 1, &json, &n, &err)) return gem_cli_fail(&err);
-    if (talk->view.json) {
-        const int code = gem_cli_view_json_end(&talk->stats, json, n);
-        if (code) return code;
-    }
+    if (code) return code;
     doc = yyjson_read(json, n, YYJSON_READ_NUMBER_AS_RAW);
     if (doc) message = yyjson_val_mut_copy(talk->doc, yyjson_doc_get_root(doc));
     yyjson_doc_free(doc);
@@ -246,40 +262,93 @@ static int keep_answer(struct gem_cli_talk *talk, gem_chat_parser *parser, yyjso
     return 0;
 }
 
-int gem_cli_talk_answer(struct gem_cli_talk *talk, yyjson_mut_val **calls)
+/* What the answer may be. */
+static int choose_constraint(struct gem_cli_talk *talk, gem_constraint **out)
 {
-    struct gem_cli_answer answer = {
+    *out = talk->constraint;
+    if (yyjson_arr_size(yyjson_doc_get_root(talk->tools_doc)) == 0) return 0;
+    return gem_cli_tool_use_make(out, &talk->tool_use, talk->engine->model, talk->tools.data, talk->tools.n,
+                                 talk->thinking, has_role(yyjson_mut_arr_get_last(talk->messages), "tool"));
+}
+
+/* Fills the answer; its prompt is then rendered. */
+static int prepare_answer(struct gem_cli_talk *talk, struct gem_cli_answer *answer)
+{
+    const int code = talk->prompt ? 0 : gem_cli_talk_render(talk);
+
+    *answer = (struct gem_cli_answer){
         .engine = talk->engine,
         .sampling = talk->sampling,
         .max_tokens = talk->max_tokens,
         .thought_tokens = talk->thought_tokens,
-        .constraint = talk->constraint,
         .media = talk->media,
         .view = &talk->view,
         .sequence = &talk->sequence,
     };
-    gem_error err;
-    int code = talk->prompt ? 0 : gem_cli_talk_render(talk);
+    return code ? code : choose_constraint(talk, &answer->constraint);
+}
 
-    *calls = NULL;
-    if (code) goto done;
-    if (gem_chat_parser_open(&answer.parser, talk->engine->model, talk->prompt, gem_cli_view_event, &talk->view,
-                             &err)) {
-        code = gem_cli_fail(&err);
-        goto done;
-    }
-    if (!(code = gem_cli_answer_run(&answer))) {
-        talk->stats = answer.stats;
-        if (answer.stats.finish == GEM_FINISH_CANCELLED && answer.stats.n_generated == 0 && !talk->view.json)
-            goto close;
-        talk->sampling->seed++; /* or every answer would be drawn with the same numbers */
-        code = keep_answer(talk, answer.parser, calls);
-    }
-close:
-    gem_chat_parser_close(answer.parser);
-done:
+static int open_parser(struct gem_cli_talk *talk, gem_chat_parser **parser)
+{
+    gem_error err;
+
+    if (!gem_chat_parser_open(parser, talk->engine->model, talk->prompt, gem_cli_view_event, &talk->view, &err))
+        return 0;
+    return gem_cli_fail(&err);
+}
+
+static void drop_prompt(struct gem_cli_talk *talk)
+{
     gem_chat_prompt_close(talk->prompt);
     talk->prompt = NULL;
+}
+
+int gem_cli_talk_answer(struct gem_cli_talk *talk, yyjson_mut_val **calls)
+{
+    struct gem_cli_answer answer;
+    int code = prepare_answer(talk, &answer);
+
+    *calls = NULL;
+    if (code || (code = open_parser(talk, &answer.parser))) goto done;
+    if ((code = gem_cli_answer_run(&answer))) goto done;
+    talk->stats = answer.stats;
+    if (answer.stats.finish == GEM_FINISH_CANCELLED && answer.stats.n_generated == 0 && !talk->view.json) goto done;
+    talk->sampling->seed++; /* or every answer would be drawn with the same numbers */
+    code = keep_answer(talk, answer.parser, calls);
+done:
+    gem_chat_parser_close(answer.parser);
+    drop_prompt(talk);
+    return code;
+}
+
+static int show_sample(struct gem_cli_talk *talk, struct gem_cli_answer *answer, const struct gem_cli_sample *sample)
+{
+    const char *json;
+    size_t n;
+    int code = open_parser(talk, &answer->parser);
+
+    if (code) return code;
+    talk->stats = sample->stats;
+    talk->view.sample++;
+    if (!(code = gem_cli_answer_show(answer, sample))) code = end_answer(talk, answer->parser, &json, &n);
+    gem_chat_parser_close(answer->parser);
+    answer->parser = NULL;
+    return code;
+}
+
+int gem_cli_talk_samples(struct gem_cli_talk *talk, size_t n, bool stats)
+{
+    struct gem_cli_answer answer;
+    struct gem_cli_sample *samples = calloc(n, sizeof *samples);
+    int code = samples ? prepare_answer(talk, &answer) : gem_cli_out_of_memory();
+
+    if (!code) code = gem_cli_answer_draw(&answer, samples, n);
+    for (size_t i = 0; i < n && !code; i++) {
+        code = show_sample(talk, &answer, &samples[i]);
+        if (!code && stats) gem_cli_answer_stats(talk->engine, &talk->stats);
+    }
+    gem_cli_samples_free(samples, n);
+    drop_prompt(talk);
     return code;
 }
 
@@ -401,6 +470,7 @@ int gem_cli_talk_open(struct gem_cli_talk *talk, struct gem_cli_engine *engine, 
 
     talk->engine = engine;
     talk->sampling = sampling;
+    talk->tool_use = (struct gem_cli_tool_use){.choice = args->tool_choice, .single = args->one_call};
     talk->view.thoughts = gem_cli_thoughts_of(args->thoughts, interactive);
     talk->doc = yyjson_mut_doc_new(NULL);
     talk->messages = yyjson_mut_arr(talk->doc);

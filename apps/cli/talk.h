@@ -4,6 +4,7 @@
 #ifndef GEM_CLI_TALK_H
 #define GEM_CLI_TALK_H
 
+#include "constraint.h"
 #include "engine.h"
 #include "input.h"
 #include "media.h"
@@ -14,9 +15,10 @@
 
 /* Options that `run` and `chat` share. */
 struct gem_cli_talk_args {
-    const char *system, *tools, *think, *thoughts;
+    const char *system, *tools, *tool_choice, *think, *thoughts;
+    bool one_call;
 };
-extern const struct gem_cli_option gem_cli_talk_options[4];
+extern const struct gem_cli_option gem_cli_talk_options[6];
 
 /* Zero-initialised is closed. */
 struct gem_cli_talk {
@@ -25,8 +27,9 @@ struct gem_cli_talk {
     gem_logit_bias *bias;   /* the sampling's, and control tokens that have no place in an answer */
     size_t max_tokens;
     bool thinking;
-    size_t thought_tokens;       /* 0: no limit */
-    gem_constraint *constraint;  /* of answers; borrowed; NULL: any text */
+    size_t thought_tokens;      /* 0: no limit */
+    gem_constraint *constraint; /* of answers without tools; borrowed; NULL: any text */
+    struct gem_cli_tool_use tool_use;
     struct gem_cli_media *media; /* shown with the first thing that is said; borrowed; NULL: none */
     struct gem_cli_view view;
     yyjson_mut_doc *doc;
@@ -59,6 +62,10 @@ int gem_cli_talk_render(struct gem_cli_talk *talk);
 /* Renders if that was not done, answers, and adds the answer to the messages. *calls: the calls of it, or NULL. After a
  * failure, and when it was interrupted before its first token, the messages are as before. */
 int gem_cli_talk_answer(struct gem_cli_talk *talk, yyjson_mut_val **calls);
+
+/* n answers to the same messages, computed together, then shown one after the other; none is added to the messages.
+ * stats: a line after each. */
+int gem_cli_talk_samples(struct gem_cli_talk *talk, size_t n, bool stats);
 
 /* Takes the last message of the user, and all behind it, back. keep: leaves that one. false: there is none. */
 bool gem_cli_talk_undo(struct gem_cli_talk *talk, bool keep);

@@ -106,17 +106,17 @@ static void end_thought(struct gem_cli_view *view)
         if (styled(STDERR_FILENO)) fputs(plain, stderr);
         fputs("\n\n", stderr);
     } else if (view->thoughts == GEM_CLI_THOUGHTS_LENGTH) {
-        fprintf(stderr, "(a thought of %zu characters)\n", view->n_thought_bytes);
+        fprintf(stderr, "(thought: %zu token%s", view->n_thought, view->n_thought == 1 ? "" : "s");
+        if (view->thought_seconds > 0) fprintf(stderr, ", %.1f s", view->thought_seconds);
+        fputs(")\n", stderr);
     }
     fflush(stderr);
-    view->n_thought_bytes = 0;
 }
 
 static void show_thought(struct gem_cli_view *view, const char *text, size_t n)
 {
     if (!view->in_thought && view->thoughts == GEM_CLI_THOUGHTS_SHOW && styled(STDERR_FILENO)) fputs(dim, stderr);
     view->in_thought = true;
-    for (size_t i = 0; i < n; i++) view->n_thought_bytes += ((unsigned char)text[i] & 0xc0) != 0x80;
     if (view->thoughts != GEM_CLI_THOUGHTS_SHOW) return;
     gem_cli_put_remark(text, n);
     fflush(stderr);
@@ -169,6 +169,11 @@ static void show(struct gem_cli_view *view, const gem_chat_event *e)
 
 /* ---- JSON ------------------------------------------------------------------------------------------------------- */
 
+static bool add_sample(const struct gem_cli_view *view, yyjson_mut_doc *doc, yyjson_mut_val *root)
+{
+    return view->sample == 0 || yyjson_mut_obj_add_uint(doc, root, "sample", view->sample);
+}
+
 static int show_json(struct gem_cli_view *view, const gem_chat_event *e)
 {
     static const char *const types[] = {[GEM_CHAT_THOUGHT] = "thought",
@@ -177,7 +182,7 @@ static int show_json(struct gem_cli_view *view, const gem_chat_event *e)
                                         [GEM_CHAT_MALFORMED] = "malformed"};
     yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
     yyjson_mut_val *root = yyjson_mut_obj(doc);
-    bool ok = root && yyjson_mut_obj_add_str(doc, root, "type", types[e->kind]);
+    bool ok = root && yyjson_mut_obj_add_str(doc, root, "type", types[e->kind]) && add_sample(view, doc, root);
 
     yyjson_mut_doc_set_root(doc, root);
     if (e->kind == GEM_CHAT_CALL) {
@@ -195,16 +200,18 @@ static int show_json(struct gem_cli_view *view, const gem_chat_event *e)
     return code;
 }
 
-int gem_cli_view_json_end(const gem_generate_stats *stats, const char *message, size_t n)
+int gem_cli_view_json_end(const struct gem_cli_view *view, const gem_generate_stats *stats, const char *message,
+                          size_t n)
 {
     yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
     yyjson_mut_val *root = yyjson_mut_obj(doc);
     yyjson_doc *said = message ? yyjson_read(message, n, YYJSON_READ_NUMBER_AS_RAW) : NULL;
-    bool ok = root && yyjson_mut_obj_add_str(doc, root, "type", "end") &&
+    bool ok = root && yyjson_mut_obj_add_str(doc, root, "type", "end") && add_sample(view, doc, root) &&
               yyjson_mut_obj_add_str(doc, root, "finish", gem_cli_finish_name(stats->finish)) &&
               yyjson_mut_obj_add_uint(doc, root, "n_prompt", stats->n_prompt) &&
               yyjson_mut_obj_add_uint(doc, root, "n_kept", stats->n_kept) &&
-              yyjson_mut_obj_add_uint(doc, root, "n_generated", stats->n_generated);
+              yyjson_mut_obj_add_uint(doc, root, "n_generated", stats->n_generated) &&
+              yyjson_mut_obj_add_uint(doc, root, "seed", stats->seed);
 
     yyjson_mut_doc_set_root(doc, root);
     if (said)
@@ -217,7 +224,8 @@ int gem_cli_view_json_end(const gem_generate_stats *stats, const char *message, 
 
 void gem_cli_view_begin(struct gem_cli_view *view)
 {
-    *view = (struct gem_cli_view){.thoughts = view->thoughts, .json = view->json, .line_begin = true};
+    *view = (struct gem_cli_view){
+        .thoughts = view->thoughts, .json = view->json, .sample = view->sample, .line_begin = true};
 }
 
 void gem_cli_view_event(void *user, const gem_chat_event *event)
