@@ -677,6 +677,9 @@ GEM_API void gem_chat_prompt_close(gem_chat_prompt *prompt);
 GEM_API size_t gem_chat_prompt_tokens(const gem_chat_prompt *prompt, const int32_t **tokens);
 GEM_API size_t gem_chat_prompt_text(const gem_chat_prompt *prompt, const char **text);
 
+/* Whether the answer may begin with a thought, or is in one: what a constraint of it must know. */
+GEM_API gem_thought gem_chat_prompt_thought(const gem_chat_prompt *prompt);
+
 /* An image, sound or video of the conversation: its placeholder is one token, to be expanded by who has the media. A
  * caller that has not must refuse the prompt. */
 typedef struct gem_chat_media {

@@ -69,18 +69,24 @@ static gem_tool_options options_of(const struct gem_cli_tool_use *use, bool foll
     return options;
 }
 
+static void forget(struct gem_cli_tool_use *use, size_t i)
+{
+    gem_constraint_close(use->made[i].constraint);
+    use->made[i].constraint = NULL;
+}
+
 int gem_cli_tool_use_make(gem_constraint **out, struct gem_cli_tool_use *use, const gem_model *model, const char *tools,
-                          size_t n_tools, bool thinking, bool follows_result)
+                          size_t n_tools, gem_thought thought, bool follows_result)
 {
     const gem_tool_options tool_options = options_of(use, follows_result);
-    const gem_constraint_options options = {.thought = thinking ? GEM_THOUGHT_OPTIONAL : GEM_THOUGHT_NONE};
-    gem_constraint **made = &use->made[follows_result];
+    const gem_constraint_options options = {.thought = thought};
+    gem_constraint **made = &use->made[follows_result].constraint;
     gem_error err;
 
     *out = NULL;
     if (use->choice && !strcmp(use->choice, "free")) return 0;
-    if (use->thinking != thinking) gem_cli_tool_use_forget(use);
-    use->thinking = thinking;
+    if (use->made[follows_result].thought != thought) forget(use, follows_result);
+    use->made[follows_result].thought = thought;
     if (!*made && gem_constraint_open_tools(made, model, tools, n_tools, &tool_options, &options, &err)) {
         const int code = gem_cli_fail(&err);
         if (err.code == GEM_E_UNSUPPORTED)
@@ -93,8 +99,5 @@ int gem_cli_tool_use_make(gem_constraint **out, struct gem_cli_tool_use *use, co
 
 void gem_cli_tool_use_forget(struct gem_cli_tool_use *use)
 {
-    for (size_t i = 0; i < GEM_CLI_COUNT(use->made); i++) {
-        gem_constraint_close(use->made[i]);
-        use->made[i] = NULL;
-    }
+    for (size_t i = 0; i < GEM_CLI_COUNT(use->made); i++) forget(use, i);
 }

@@ -268,7 +268,8 @@ static int choose_constraint(struct gem_cli_talk *talk, gem_constraint **out)
     *out = talk->constraint;
     if (yyjson_arr_size(yyjson_doc_get_root(talk->tools_doc)) == 0) return 0;
     return gem_cli_tool_use_make(out, &talk->tool_use, talk->engine->model, talk->tools.data, talk->tools.n,
-                                 talk->thinking, has_role(yyjson_mut_arr_get_last(talk->messages), "tool"));
+                                 gem_chat_prompt_thought(talk->prompt),
+                                 has_role(yyjson_mut_arr_get_last(talk->messages), "tool"));
 }
 
 /* Fills the answer; its prompt is then rendered. */

@@ -564,7 +564,7 @@ gem_status gem_chat_reader_open(gem_chat_parser **out, const struct gem_tokenize
     p->tools = prompt ? yyjson_doc_get_root(prompt->tools) : NULL;
     p->on_event = on_event;
     p->user = user;
-    if (prompt && prompt->in_thought) {
+    if (prompt && prompt->thought == GEM_THOUGHT_OPEN) {
         p->state = IN_THOUGHT;
         p->empty = true;
     }

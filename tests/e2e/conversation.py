@@ -54,6 +54,58 @@ class Run(Talk):
         self.assertEqual(events[-1]['message']['tool_calls'][0]['function'], {'name': 'clock', 'arguments': {'zone': 3}})
         self.assertEqual(self.good('run', '--greedy', *words), b'clock {"zone":3}\n')
 
+    def test_tool_choice(self):
+        """The same model with each choice: what it wishes to write, the constraint makes a call or none."""
+        model = self.model(['model\n', '<|channel>', 'thought\n', '<channel|>', 'It is ', 'noon.', '<turn|>'])
+        tools, words = self.tools(['date']), [model, 'Time?', '-n', '40']
+        def kinds(*how):
+            return [e['type'] for e in self.events('--tools', tools, *how, *words)]
+        self.assertEqual(kinds(), ['text', 'text', 'end'])
+        self.assertEqual(kinds('--tool-choice', 'none'), ['text', 'text', 'end'])
+        self.assertEqual(kinds('--tool-choice', 'required', '--one-call'), ['call', 'end'])
+        self.assertEqual(kinds('--tool-choice', 'clock', '--one-call'), ['call', 'end'])
+        self.bad(2, 'run', '--tools', tools, '--tool-choice', 'clack', *words, says='"clack"')
+        self.bad(4, 'run', '--tools', tools, '--tool-choice', 'required', model, 'x', '-n', '2', says='an answer may take')
+        self.bad(2, 'run', '--tool-choice', 'auto', model, 'x', says='--tools')
+        self.bad(2, 'run', '--one-call', model, 'x', says='--tools')
+        hard = self.dir / 'hard.json'
+        hard.write_text('[{"function": {"name": "f", "parameters": {"type": "object", "properties": {"x": {"not": {}}}}}}]')
+        done = run('run', '--tools', hard, *words)
+        self.assertEqual((done.returncode, done.stdout), (3, b''))
+        self.assertIn(b'/properties/x', done.stderr)
+        self.assertIn(b'--tool-choice free', done.stderr)
+        self.assertEqual(self.good('run', '--greedy', '--tools', hard, '--tool-choice', 'free', *words), b'It is noon.\n')
+
+    def test_calls_are_held_to_their_schema(self):
+        """This model wants a string where an integer is declared."""
+        chain = [*THOUGHT, '<|tool_call>', 'call:clock{', 'zone:', 'UTC', '}', '<tool_call|>', '<|tool_response>']
+        model, tools = self.model(['model\n', *chain]), self.tools(['date'])
+        words = ['--think', 'on', '--tools', tools, '-n', '40', model, 'Time?']
+        *_, event, end = self.events(*words, '--tool-choice', 'free')
+        self.assertEqual((event['type'], event['reason']), ('malformed', 'an argument is not of its declared type'))
+        *_, event, end = self.events(*words, '--one-call')
+        self.assertEqual((event['type'], type(event['arguments']['zone'])), ('call', int))
+
+    def test_samples(self):
+        """Each is what its seed gives alone, in text and as events."""
+        words = ['--temperature', '1.5', '-n', '12', E2B, 'Hello']
+        for how in [], ['--think', 'on'], ['--raw']:
+            alone = {}
+            events = [json.loads(e) for e in self.good('run', '--json', '--samples', '4', '--seed', '7', *how, *words).splitlines()]
+            ends = [e for e in events if e['type'] == 'end']
+            self.assertEqual([e['sample'] for e in ends], [1, 2, 3, 4])
+            self.assertEqual(ends[0]['seed'], 7)
+            for end in ends:
+                own = [json.loads(e) for e in
+                       self.good('run', '--json', '--seed', end['seed'], *how, *words).splitlines()]
+                for e in own:
+                    e['sample'] = end['sample']
+                own[-1]['n_kept'] = end['n_kept']
+                self.assertEqual([e for e in events if e['sample'] == end['sample']], own)
+                alone[end['sample']] = self.good('run', '--seed', end['seed'], *how, *words)
+            self.assertEqual(self.good('run', '--samples', '4', '--seed', '7', *how, *words), b''.join(alone.values()))
+            self.assertGreater(len(set(alone.values())), 2)
+
     def test_malformed(self):
         model = self.model(['model\n', '<|channel>', 'thought\n', '<channel|>', '<|tool_call>', 'clock?', '<tool_call|>',
                             '<turn|>'])
@@ -65,10 +117,12 @@ class Run(Talk):
     def test_thoughts(self):
         """Shown, by length, or not at all: never on standard output."""
         model = self.model(['model\n', *THOUGHT, 'Noon.', '<turn|>'])
-        for how, says in ([], ''), (['--thoughts', 'show'], 'Hm, let me see.\n\n'), \
-                (['--thoughts', 'length'], '(a thought of 15 characters)\n'), (['--thoughts', 'hide'], ''):
+        length = r'\(thought: 4 tokens, \d+\.\d s\)\n'  # the label and the newline at the end are two of them
+        for how, says in ([], ''), (['--thoughts', 'show'], 'Hm, let me see.\n\n'), (['--thoughts', 'length'], length), \
+                (['--thoughts', 'hide'], ''):
             done = run('run', '--greedy', '--think', 'on', *how, model, 'Time?')
-            self.assertEqual((done.returncode, done.stdout, done.stderr.decode()), (0, b'Noon.\n', says))
+            self.assertEqual((done.returncode, done.stdout), (0, b'Noon.\n'))
+            self.assertRegex(done.stderr.decode(), f'^{says}$')
 
     def test_budget(self):
         """A thought without end is closed as the model was trained to close it, and the answer follows."""
@@ -142,6 +196,12 @@ class Chat(Talk):
         self.assertEqual(len(counts), 3)
         for (n, _, generated), (_, kept, _) in zip(counts, counts[1:]):
             self.assertEqual(kept, n + generated)  # the stop token was drawn, so all before it is there
+
+    def test_what_is_required_is_required_once(self):
+        """After a result the model may answer; a new question needs a call again."""
+        out, _ = self.chat(self.caller(), 'Time?\nn\nAnd now?\nn\n', '--tools', self.tools(['date']), '--tool-choice',
+                           'required', '--one-call')
+        self.assertRegex(out, r'^(clock \{.*\}\nIt is noon\.\n){2}$')
 
     def test_failing_tools(self):
         model = self.caller()

@@ -74,7 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     if (n < 1) return 0;
     EXPECT(!gem_chat_prompt_open(&prompt, NULL, GEM_CHAT_GEMMA4_LARGE, messages, sizeof messages - 1, tools,
                                  sizeof tools - 1, NULL, NULL));
-    prompt->in_thought = data[0] & 0x80;
+    prompt->thought = data[0] & 0x80 ? GEM_THOUGHT_OPEN : GEM_THOUGHT_NONE;
     whole = run(prompt, (const char *)data + 1, n - 1, n);
     EXPECT(whole == run(prompt, (const char *)data + 1, n - 1, 1 + (data[0] & 15)));
     gem_chat_prompt_close(prompt);

@@ -149,8 +149,9 @@ static void parse_text(struct heard *h, const struct gem_chat_prompt *prompt, co
 static void check_output(void *user, yyjson_val *c)
 {
     static const size_t sizes[] = {1, 2, 3, 7, 100000};
-    const struct gem_chat_prompt prompt = {.text = {.format = GEM_CHAT_GEMMA4_LARGE},
-                                           .in_thought = ends_with_thought(yyjson_obj_get(c, "prompt_tail"))};
+    const struct gem_chat_prompt prompt = {
+        .text = {.format = GEM_CHAT_GEMMA4_LARGE},
+        .thought = ends_with_thought(yyjson_obj_get(c, "prompt_tail")) ? GEM_THOUGHT_OPEN : GEM_THOUGHT_NONE};
     yyjson_val *output = yyjson_obj_get(c, "output"), *want = yyjson_obj_get(c, "expected");
     const int before = check_failures;
 
