@@ -719,9 +719,6 @@ GEM_API gem_status gem_chat_parser_push_text(gem_chat_parser *parser, const char
 GEM_API gem_status gem_chat_parser_finish(gem_chat_parser *parser, gem_error *err);
 /* Whether a thought is open, and how many tokens it has had since it began. */
 GEM_API bool gem_chat_parser_thinking(const gem_chat_parser *parser, size_t *n_tokens);
-/* Ends an open thought as the model was trained to end one. tokens [8] receives the *n tokens that must follow in the
- * session; the parser has read them. *n is 0 when no thought is open. */
-GEM_API gem_status gem_chat_parser_close_thought(gem_chat_parser *parser, int32_t *tokens, size_t *n, gem_error *err);
 /* After the end: the whole answer as a message for the history, JSON, with reasoning, content and tool_calls as far as
  * they occurred. Calls get the ids "call_1", ... counted on from first_call. Lives as long as the parser. */
 GEM_API gem_status gem_chat_parser_message(gem_chat_parser *parser, size_t first_call, const char **json, size_t *n,

@@ -480,31 +480,6 @@ bool gem_chat_parser_thinking(const gem_chat_parser *p, size_t *n_tokens)
     return open;
 }
 
-gem_status gem_chat_parser_close_thought(gem_chat_parser *p, int32_t *tokens, size_t *n, gem_error *err)
-{
-    static const char newline[] = "\n";
-    size_t count = 0;
-
-    *n = 0;
-    if (!begin(p, err)) return p->status;
-    if (!gem_chat_parser_thinking(p, NULL) || p->ids.id[GEM_CHAT_CHANNEL_END] < 0) return GEM_OK;
-    flush_stream(p);
-    if (p->state == IN_LABEL) { /* what there is of the label is dropped; the model sees the whole of it */
-        const char *rest = label + p->held.n;
-        if (p->held.n > 0 && memcmp(p->held.s, label, p->held.n)) rest = newline;
-        p->status = gem_tokenizer_encode(p->t, rest, strlen(rest), false, tokens, 7, &count, err);
-        p->held.n = 0;
-    } else if (p->held.n == 0 && !p->empty) { /* an empty thought is the label alone */
-        p->status = gem_tokenizer_encode(p->t, newline, 1, false, tokens, 7, &count, err);
-    }
-    if (!p->status && count > 7) p->status = gem_fail(err, GEM_E_UNSUPPORTED, 0, "a newline of %zu tokens", count);
-    if (p->status) return p->status;
-    tokens[count] = p->ids.id[GEM_CHAT_CHANNEL_END];
-    *n = count + 1;
-    on_channel_end(p);
-    return p->status;
-}
-
 static bool add_calls(const gem_chat_parser *p, yyjson_mut_doc *doc, yyjson_mut_val *message, size_t first)
 {
     yyjson_mut_val *list = yyjson_mut_arr(doc);

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conversations: thoughts, calls of tools, events as JSON, commands of the chat. With models that say what is written
 into them."""
+import hashlib
 import json
+import pathlib
 import re
 
 import scripted
-from harness import E2B, Case, main, run
+from harness import E2B, GEMMA3, Case, main, run
 
 THOUGHT = ['<|channel>', 'thought\n', 'Hm, ', 'let me see.', '\n', '<channel|>']
 CALL = ['<|tool_call>', 'call:clock{zone:', '3', '}', '<tool_call|>', '<|tool_response>']
@@ -168,6 +170,27 @@ class Run(Talk):
         self.assertEqual(done.stdout, b'Hi\n')
         self.assertIn(b'chat template is not a known one', done.stderr)
         self.assertEqual(run('run', '-q', '--greedy', model, 'x').stderr, b'')
+        digest = hashlib.sha256(b'{{ bos_token }}').hexdigest()
+        text = self.good('inspect', model).decode()
+        self.assertIn(f'not known, SHA-256 {digest}', text)
+        self.assertIn('that of 12B, 26B-A4B and 31B (2026-07-09) is used instead', text)
+        self.assertIn('<|tool_call>call:', text)
+        note = self.chat_of(model).pop('note')
+        self.assertIn('2026-07-09', note)
+        self.assertEqual(self.chat_of(model), {
+            'format': 'gemma4-large', 'has_template': True, 'known_template': False, 'template_sha256': digest,
+            'note': note, 'thinking': True, 'tools': True})
+        nano = pathlib.Path(__file__).resolve().parents[2] / 'models' / 'nano'
+        digest = hashlib.sha256((nano / 'chat_template.jinja').read_bytes()).hexdigest()
+        for model in nano, nano.with_suffix('.gem'):
+            self.assertEqual(self.chat_of(model), {
+                'format': 'gemma4-small', 'has_template': True, 'known_template': True, 'template_sha256': digest,
+                'thinking': True, 'tools': True})
+        self.assertEqual(self.chat_of(GEMMA3)['format'], 'none')  # its small vocabulary has no turns
+        self.assertFalse(self.chat_of(GEMMA3)['tools'])
+
+    def chat_of(self, model):
+        return json.loads(self.good('inspect', '--json', model))['chat']
 
 
 class Chat(Talk):
