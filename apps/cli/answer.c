@@ -59,7 +59,7 @@ static bool on_token(void *user, int32_t token)
     struct gem_cli_answer *a = user;
 
     gem_cli_progress_end();
-    a->code = gem_cli_tokens_push(a->sequence, token);
+    if (!a->code) a->code = gem_cli_tokens_push(a->sequence, token);
     if (!a->code) a->code = show_token(a, token);
     return !a->code && !gem_cli_interrupted();
 }
@@ -92,6 +92,7 @@ static gem_generate_options options_of(const struct gem_cli_answer *a)
     return (gem_generate_options){
         .sampling = a->sampling,
         .max_tokens = a->max_tokens,
+        .min_tokens = a->min_tokens,
         .max_thought_tokens = a->thought_tokens,
         .constraint = a->constraint,
         .progress = gem_cli_progress,
@@ -100,14 +101,25 @@ static gem_generate_options options_of(const struct gem_cli_answer *a)
     };
 }
 
+static void on_logprobs(void *user, size_t position, const gem_logprob *chosen, const gem_logprob *top, size_t n_top)
+{
+    struct gem_cli_answer *a = user;
+    const int code = gem_cli_view_logprobs(a->view, a->engine->model, position, chosen, top, n_top);
+
+    if (!a->code) a->code = code;
+}
+
 static gem_status generate(struct gem_cli_answer *a, gem_error *err)
 {
-    const gem_generate_options options = options_of(a);
+    gem_generate_options options = options_of(a);
     struct gem_cli_tokens prompt = {0};
     gem_status status;
 
     a->code = gem_cli_tokens_append(&prompt, a->sequence->ids, a->sequence->n); /* the sequence moves as it grows */
     if (a->code) return GEM_OK;
+    if (a->logprobs > 0) options.on_logprobs = on_logprobs;
+    options.top_logprobs = a->logprobs;
+    options.prompt_logprobs = a->prompt_logprobs;
     status = gem_generate(a->engine->session, prompt.ids, prompt.n, &options, on_token, a, &a->stats, err);
     gem_cli_tokens_free(&prompt);
     return status;

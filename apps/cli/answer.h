@@ -11,8 +11,11 @@
 struct gem_cli_answer {
     const struct gem_cli_engine *engine;
     const gem_sampling *sampling;
-    size_t max_tokens;                 /* 0: until the model stops */
-    size_t thought_tokens;             /* 0: no limit */
+    size_t max_tokens; /* 0: until the model stops */
+    size_t min_tokens;
+    size_t thought_tokens; /* 0: no limit */
+    uint32_t logprobs;     /* of so many tokens at each place, in JSON; 0: none */
+    bool prompt_logprobs;
     gem_constraint *constraint;        /* NULL: any text */
     gem_chat_parser *parser;           /* NULL: plain text, nothing is hidden */
     const struct gem_cli_media *media; /* of the prompt; NULL: none */

@@ -16,9 +16,9 @@ struct args {
     struct gem_cli_common common;
     const char *model, *text, *file;
     struct gem_cli_list images, videos;
-    uint32_t max_tokens, ctx, budget, frames, samples;
+    uint32_t max_tokens, min_tokens, ctx, budget, frames, samples, logprobs;
     float fps;
-    bool raw, stats, json;
+    bool raw, stats, json, prompt_logprobs;
     struct gem_cli_talk_args talk;
     struct gem_cli_engine_args engine;
     struct gem_cli_sampling_args sampling;
@@ -69,6 +69,13 @@ static const struct gem_cli_option options[] = {
      .value = "N",
      .fallback_shown = "until the model stops",
      .help = "end the answer after N tokens"},
+    {.name = "min-tokens",
+     .kind = GEM_CLI_U32,
+     .offset = offsetof(struct args, min_tokens),
+     .max = UINT32_MAX,
+     .value = "N",
+     .fallback_shown = "0",
+     .help = "the model can not stop before N tokens"},
     {.name = "ctx",
      .letter = 'c',
      .kind = GEM_CLI_U32,
@@ -100,6 +107,18 @@ static const struct gem_cli_option options[] = {
      .kind = GEM_CLI_FLAG,
      .offset = offsetof(struct args, json),
      .help = "write JSON, one event a line: thought, text, call, malformed, and at last end"},
+    {.name = "logprobs",
+     .kind = GEM_CLI_U32,
+     .offset = offsetof(struct args, logprobs),
+     .min = 1,
+     .max = 100,
+     .value = "N",
+     .fallback_shown = "none",
+     .help = "with --json also the logarithm of the probability of each token, and of the N likeliest at its place"},
+    {.name = "prompt-logprobs",
+     .kind = GEM_CLI_FLAG,
+     .offset = offsetof(struct args, prompt_logprobs),
+     .help = "with --logprobs also of the prompt's tokens, from the second on"},
     {.name = "stats",
      .kind = GEM_CLI_FLAG,
      .offset = offsetof(struct args, stats),
@@ -162,6 +181,9 @@ static int answer_turn(struct run *r)
     int code = gem_cli_talk_open(talk, &r->engine, &r->sampling.sampling, "run", &r->args->talk, false);
 
     talk->max_tokens = r->args->max_tokens;
+    talk->min_tokens = r->args->min_tokens;
+    talk->logprobs = r->args->logprobs;
+    talk->prompt_logprobs = r->args->prompt_logprobs;
     talk->view.json = r->args->json;
     talk->constraint = r->constraint;
     talk->media = &r->media;
@@ -205,6 +227,9 @@ static int continue_text(struct run *r)
         .engine = &r->engine,
         .sampling = &r->sampling.sampling,
         .max_tokens = r->args->max_tokens,
+        .min_tokens = r->args->min_tokens,
+        .logprobs = r->args->logprobs,
+        .prompt_logprobs = r->args->prompt_logprobs,
         .constraint = r->constraint,
         .media = &r->media,
         .view = &view,
@@ -237,6 +262,14 @@ static int check_raw(const struct args *args)
     return 0;
 }
 
+static int check_logprobs(const struct args *args)
+{
+    if (args->prompt_logprobs && !args->logprobs) return gem_cli_usage("run", "--prompt-logprobs needs --logprobs");
+    if (args->logprobs && !args->json) return gem_cli_usage("run", "--logprobs needs --json");
+    if (args->logprobs && args->samples > 1) return gem_cli_usage("run", "--logprobs can not be used with --samples");
+    return 0;
+}
+
 static int make_constraint(struct run *r, bool thinking)
 {
     const struct gem_cli_talk_args *talk = &r->args->talk;
@@ -256,7 +289,9 @@ static int run(const void *arguments)
     int code = args->raw ? check_raw(args) : 0;
     bool turns;
 
-    if (code || (code = gem_cli_choose_model(&r.model, &r.prompt)) || (code = read_text(&r))) goto done;
+    if (code || (code = check_logprobs(args)) || (code = gem_cli_choose_model(&r.model, &r.prompt)) ||
+        (code = read_text(&r)))
+        goto done;
     if ((code = gem_cli_model_open(&r.engine, r.model, &args->engine))) goto done;
     code = gem_cli_sampling_make(&r.sampling, r.engine.model, "run", &args->common, &args->sampling);
     turns = !args->raw && gem_model_get_chat(r.engine.model)->format != GEM_CHAT_NONE;

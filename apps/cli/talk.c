@@ -74,27 +74,22 @@ static void drop_tools(struct gem_cli_talk *talk)
 int gem_cli_talk_set_tools(struct gem_cli_talk *talk, const char *path)
 {
     struct gem_cli_text text = {0};
-    yyjson_read_err why = {0};
     yyjson_doc *doc = NULL;
-    int code = 0;
+    int code = path ? gem_cli_read_json(&doc, &text, path, YYJSON_READ_NUMBER_AS_RAW) : 0;
 
-    if (path && (code = gem_cli_read(&text, path))) goto done;
-    if (path && text.n == 0) why.msg = "the file is empty";
-    if (path && !why.msg) doc = yyjson_read_opts(text.data, text.n, YYJSON_READ_NUMBER_AS_RAW, NULL, &why);
-    if (path && (!doc || !yyjson_is_arr(yyjson_doc_get_root(doc)))) {
-        gem_cli_error("%s: not a JSON array of tools%s%s", path, why.msg ? ": " : "", why.msg ? why.msg : "");
+    if (!code && path && !yyjson_is_arr(yyjson_doc_get_root(doc))) {
+        gem_cli_error("%s: not a JSON array of tools", path);
         code = GEM_CLI_EXIT_FILE;
-        goto done;
+    }
+    if (code) {
+        yyjson_doc_free(doc);
+        gem_cli_text_free(&text);
+        return code;
     }
     drop_tools(talk);
     talk->tools = text;
     talk->tools_doc = doc;
-    text = (struct gem_cli_text){0};
-    doc = NULL;
-done:
-    yyjson_doc_free(doc);
-    gem_cli_text_free(&text);
-    return code;
+    return 0;
 }
 
 /* A message of role and text, not yet among the messages. NULL after saying what is wrong. */
@@ -281,6 +276,9 @@ static int prepare_answer(struct gem_cli_talk *talk, struct gem_cli_answer *answ
         .engine = talk->engine,
         .sampling = talk->sampling,
         .max_tokens = talk->max_tokens,
+        .min_tokens = talk->min_tokens,
+        .logprobs = talk->logprobs,
+        .prompt_logprobs = talk->prompt_logprobs,
         .thought_tokens = talk->thought_tokens,
         .media = talk->media,
         .view = &talk->view,
@@ -410,28 +408,25 @@ int gem_cli_talk_load(struct gem_cli_talk *talk, const char *path)
 {
     yyjson_mut_val *before = talk->messages;
     struct gem_cli_text text = {0};
-    yyjson_read_err why = {0};
     yyjson_doc *doc = NULL;
     yyjson_val *messages;
-    int code = gem_cli_read(&text, path);
+    int code = gem_cli_read_json(&doc, &text, path, YYJSON_READ_NUMBER_AS_RAW);
 
-    if (code) return code;
-    if (text.n > 0) doc = yyjson_read_opts(text.data, text.n, YYJSON_READ_NUMBER_AS_RAW, NULL, &why);
+    if (code) goto done;
     messages = yyjson_doc_get_root(doc);
     if (yyjson_is_obj(messages)) messages = yyjson_obj_get(messages, "messages");
     if (!yyjson_is_arr(messages)) {
-        gem_cli_error("%s: no JSON with messages%s%s", path, why.msg ? ": " : "", why.msg ? why.msg : "");
+        gem_cli_error("%s: no array of messages", path);
         code = GEM_CLI_EXIT_FILE;
-    } else if (!(talk->messages = yyjson_val_mut_copy(talk->doc, messages))) {
-        code = gem_cli_out_of_memory();
-    } else {
-        code = gem_cli_talk_render(talk);
+        goto done;
     }
-    gem_chat_prompt_close(talk->prompt);
-    talk->prompt = NULL;
+    talk->messages = yyjson_val_mut_copy(talk->doc, messages);
+    code = talk->messages ? gem_cli_talk_render(talk) : gem_cli_out_of_memory();
+    drop_prompt(talk);
     talk->sequence.n = 0;
     if (code) talk->messages = before;
     talk->n_calls = count_calls(talk->messages);
+done:
     yyjson_doc_free(doc);
     gem_cli_text_free(&text);
     return code;

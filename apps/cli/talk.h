@@ -25,7 +25,9 @@ struct gem_cli_talk {
     struct gem_cli_engine *engine;
     gem_sampling *sampling; /* its seed moves on from answer to answer */
     gem_logit_bias *bias;   /* the sampling's, and control tokens that have no place in an answer */
-    size_t max_tokens;
+    size_t max_tokens, min_tokens;
+    uint32_t logprobs; /* as in gem_cli_answer */
+    bool prompt_logprobs;
     bool thinking;
     size_t thought_tokens;      /* 0: no limit */
     gem_constraint *constraint; /* of answers without tools; borrowed; NULL: any text */

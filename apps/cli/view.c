@@ -200,6 +200,33 @@ static int show_json(struct gem_cli_view *view, const gem_chat_event *e)
     return code;
 }
 
+static bool add_logprob(yyjson_mut_doc *doc, yyjson_mut_val *object, const gem_model *model, const gem_logprob *one)
+{
+    char text[GEM_TEXT_STREAM_MAX];
+    size_t n = 0;
+
+    if (gem_detokenize(model, &one->token, 1, true, text, sizeof text, &n, NULL) || n > sizeof text) n = 0;
+    return object && yyjson_mut_obj_add_int(doc, object, "token", one->token) &&
+           yyjson_mut_obj_add_val(doc, object, "text", gem_cli_json_text(doc, text, n)) &&
+           yyjson_mut_obj_add_real(doc, object, "logprob", (double)one->logprob);
+}
+
+int gem_cli_view_logprobs(struct gem_cli_view *view, const gem_model *model, size_t position, const gem_logprob *chosen,
+                          const gem_logprob *top, size_t n_top)
+{
+    yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+    yyjson_mut_val *root = yyjson_mut_obj(doc), *list;
+    bool ok = root && yyjson_mut_obj_add_str(doc, root, "type", "logprobs") &&
+              yyjson_mut_obj_add_uint(doc, root, "position", position) && add_logprob(doc, root, model, chosen);
+
+    yyjson_mut_doc_set_root(doc, root);
+    list = yyjson_mut_obj_add_arr(doc, root, "top");
+    for (size_t i = 0; i < n_top && ok; i++) ok = add_logprob(doc, yyjson_mut_arr_add_obj(doc, list), model, &top[i]);
+    const int code = gem_cli_json_print(doc, ok && list, false);
+    flush(view);
+    return code;
+}
+
 int gem_cli_view_json_end(const struct gem_cli_view *view, const gem_generate_stats *stats, const char *message,
                           size_t n)
 {

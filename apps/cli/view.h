@@ -30,6 +30,9 @@ void gem_cli_view_begin(struct gem_cli_view *view);
 void gem_cli_view_event(void *user, const gem_chat_event *event);
 /* Ends the line that is open. Returns 0 or an exit code. */
 int gem_cli_view_end(struct gem_cli_view *view);
+/* A line of JSON about the token at a position: its logprob, and those of the likeliest there. */
+int gem_cli_view_logprobs(struct gem_cli_view *view, const gem_model *model, size_t position, const gem_logprob *chosen,
+                          const gem_logprob *top, size_t n_top);
 /* The last line of --json. message may be NULL. */
 int gem_cli_view_json_end(const struct gem_cli_view *view, const gem_generate_stats *stats, const char *message,
                           size_t n);

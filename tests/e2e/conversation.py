@@ -3,6 +3,7 @@
 into them."""
 import hashlib
 import json
+import math
 import pathlib
 import re
 
@@ -107,6 +108,40 @@ class Run(Talk):
                 alone[end['sample']] = self.good('run', '--seed', end['seed'], *how, *words)
             self.assertEqual(self.good('run', '--samples', '4', '--seed', '7', *how, *words), b''.join(alone.values()))
             self.assertGreater(len(set(alone.values())), 2)
+
+    def test_logprobs(self):
+        """Of the prompt's and the answer's tokens, from the logits that probe writes."""
+        words = ['--precision', 'exact', '--raw', '--greedy', '-n', '4', '--min-tokens', '4', E2B, 'Hello you']
+        *events, end = self.events('--logprobs', '3', '--prompt-logprobs', *words)
+        said = [e for e in events if e['type'] == 'logprobs']
+        bos, *_ = self.ids(E2B, '<bos>', '--control')
+        tokens = [bos] + [e['token'] for e in said]
+        n = end['n_prompt']
+        self.assertEqual(tokens[:n], [bos] + self.ids(E2B, 'Hello you'))
+        self.assertEqual([e['position'] for e in said], list(range(1, n + 4)))
+        (rows, vocab), logits = self.probe(E2B, tokens, '--precision', 'exact')['logits']
+        self.assertEqual(rows, len(tokens))
+        for e in said:
+            row = logits[(e['position'] - 1) * vocab:e['position'] * vocab]
+            log_sum = math.log(math.fsum(map(math.exp, row)))
+            best = sorted(range(vocab), key=lambda i: -row[i])[:3]
+            self.assertEqual([t['token'] for t in e['top']], best)
+            for one in [e] + e['top']:
+                self.assertAlmostEqual(one['logprob'], row[one['token']] - log_sum, 4)
+        self.assertEqual([e['type'] for e in self.events('--logprobs', '1', *words)].count('logprobs'), 4)
+        self.bad(2, 'run', '--logprobs', '3', *words, says='--json')
+        self.bad(2, 'run', '--json', '--prompt-logprobs', *words, says='--logprobs')
+        self.bad(2, 'run', '--json', '--logprobs', '3', '--samples', '2', *words, says='--samples')
+
+    def test_invalid_utf8_is_named(self):
+        """With its offset in the file."""
+        path = self.dir / 'x.json'
+        for before in b'[{"role": "user", "content": "ab', b'[{"function": {"name": "f", "description": "':
+            path.write_bytes(before + b'\xff"}]')
+            for words in ['chat', '--load', path, E2B], ['run', '--tools', path, E2B, 'x']:
+                self.bad(3, *words, says=[path, f'byte {len(before)}', 'UTF-8'])
+        path.write_bytes(b'{"pattern": "\xff"}')
+        self.bad(3, 'run', '--schema', path, E2B, 'x', says=['schema', 'byte 13', 'UTF-8'])
 
     def test_malformed(self):
         model = self.model(['model\n', '<|channel>', 'thought\n', '<channel|>', '<|tool_call>', 'clock?', '<tool_call|>',
