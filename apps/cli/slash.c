@@ -58,7 +58,7 @@ static int set_thoughts(struct gem_cli_slash *slash, const char *words)
 
 static void list_tools(const struct gem_cli_talk *talk)
 {
-    yyjson_val *tools = yyjson_doc_get_root(talk->tools_doc), *tool;
+    yyjson_val *tools = yyjson_doc_get_root(talk->tools.doc), *tool;
     size_t i, max;
 
     if (!tools) fputs("(no tools)\n", stderr);

@@ -63,32 +63,34 @@ bool gem_cli_talk_think(struct gem_cli_talk *talk, const char *text)
     return true;
 }
 
-static void drop_tools(struct gem_cli_talk *talk)
+static void drop_tools(struct gem_cli_tools *tools)
 {
-    yyjson_doc_free(talk->tools_doc);
-    talk->tools_doc = NULL;
-    gem_cli_text_free(&talk->tools);
+    yyjson_doc_free(tools->doc);
+    gem_cli_text_free(&tools->text);
+    *tools = (struct gem_cli_tools){0};
+}
+
+static void change_tools(struct gem_cli_talk *talk, struct gem_cli_tools tools)
+{
+    talk->tools = tools;
     gem_cli_tool_use_forget(&talk->tool_use);
 }
 
 int gem_cli_talk_set_tools(struct gem_cli_talk *talk, const char *path)
 {
-    struct gem_cli_text text = {0};
-    yyjson_doc *doc = NULL;
-    int code = path ? gem_cli_read_json(&doc, &text, path, YYJSON_READ_NUMBER_AS_RAW) : 0;
+    struct gem_cli_tools tools = {0};
+    int code = path ? gem_cli_read_json(&tools.doc, &tools.text, path, YYJSON_READ_NUMBER_AS_RAW) : 0;
 
-    if (!code && path && !yyjson_is_arr(yyjson_doc_get_root(doc))) {
+    if (!code && path && !yyjson_is_arr(yyjson_doc_get_root(tools.doc))) {
         gem_cli_error("%s: not a JSON array of tools", path);
         code = GEM_CLI_EXIT_FILE;
     }
     if (code) {
-        yyjson_doc_free(doc);
-        gem_cli_text_free(&text);
+        drop_tools(&tools);
         return code;
     }
-    drop_tools(talk);
-    talk->tools = text;
-    talk->tools_doc = doc;
+    drop_tools(&talk->tools);
+    change_tools(talk, tools);
     return 0;
 }
 
@@ -221,8 +223,8 @@ int gem_cli_talk_render(struct gem_cli_talk *talk)
 
     if (!messages) return gem_cli_out_of_memory();
     gem_chat_prompt_close(talk->prompt);
-    status = gem_chat_render(&talk->prompt, talk->engine->model, messages, n, talk->tools.data, talk->tools.n, &options,
-                             &err);
+    status = gem_chat_render(&talk->prompt, talk->engine->model, messages, n, talk->tools.text.data, talk->tools.text.n,
+                             &options, &err);
     free(messages);
     if (status) return gem_cli_fail(&err);
     talk->sequence.n = 0;
@@ -261,8 +263,8 @@ static int keep_answer(struct gem_cli_talk *talk, gem_chat_parser *parser, yyjso
 static int choose_constraint(struct gem_cli_talk *talk, gem_constraint **out)
 {
     *out = talk->constraint;
-    if (yyjson_arr_size(yyjson_doc_get_root(talk->tools_doc)) == 0) return 0;
-    return gem_cli_tool_use_make(out, &talk->tool_use, talk->engine->model, talk->tools.data, talk->tools.n,
+    if (yyjson_arr_size(yyjson_doc_get_root(talk->tools.doc)) == 0) return 0;
+    return gem_cli_tool_use_make(out, &talk->tool_use, talk->engine->model, talk->tools.text.data, talk->tools.text.n,
                                  gem_chat_prompt_thought(talk->prompt),
                                  has_role(yyjson_mut_arr_get_last(talk->messages), "tool"));
 }
@@ -378,8 +380,8 @@ int gem_cli_talk_save(const struct gem_cli_talk *talk, const char *path)
 
     yyjson_mut_doc_set_root(doc, root);
     if (root && yyjson_mut_obj_add_val(doc, root, "messages", yyjson_mut_val_mut_copy(doc, talk->messages)) &&
-        (!talk->tools_doc ||
-         yyjson_mut_obj_add_val(doc, root, "tools", yyjson_val_mut_copy(doc, yyjson_doc_get_root(talk->tools_doc)))))
+        (!talk->tools.doc ||
+         yyjson_mut_obj_add_val(doc, root, "tools", yyjson_val_mut_copy(doc, yyjson_doc_get_root(talk->tools.doc)))))
         json = yyjson_mut_write(doc, YYJSON_WRITE_PRETTY_TWO_SPACES, &n);
     yyjson_mut_doc_free(doc);
     if (!json) return gem_cli_out_of_memory();
@@ -403,30 +405,49 @@ static size_t count_calls(yyjson_mut_val *messages)
     return n;
 }
 
-/* The messages are rendered once, so that what is wrong with them shows now. */
-int gem_cli_talk_load(struct gem_cli_talk *talk, const char *path)
+/* A copy of its own of tools that a conversation has. */
+static int copy_tools(struct gem_cli_tools *out, yyjson_val *list)
+{
+    if (!(out->text.data = yyjson_val_write(list, YYJSON_WRITE_NOFLAG, &out->text.n))) return gem_cli_out_of_memory();
+    out->doc = yyjson_read(out->text.data, out->text.n, YYJSON_READ_NUMBER_AS_RAW);
+    return out->doc ? 0 : gem_cli_out_of_memory();
+}
+
+/* What was read becomes the conversation. It is rendered once, so that what is wrong with it shows now; then it stays
+ * as it was. */
+static int replace(struct gem_cli_talk *talk, yyjson_val *messages, yyjson_val *tools)
 {
     yyjson_mut_val *before = talk->messages;
-    struct gem_cli_text text = {0};
-    yyjson_doc *doc = NULL;
-    yyjson_val *messages;
-    int code = gem_cli_read_json(&doc, &text, path, YYJSON_READ_NUMBER_AS_RAW);
+    struct gem_cli_tools tools_before = talk->tools, new_tools = {0};
+    int code = tools ? copy_tools(&new_tools, tools) : 0;
 
-    if (code) goto done;
-    messages = yyjson_doc_get_root(doc);
-    if (yyjson_is_obj(messages)) messages = yyjson_obj_get(messages, "messages");
-    if (!yyjson_is_arr(messages)) {
-        gem_cli_error("%s: no array of messages", path);
-        code = GEM_CLI_EXIT_FILE;
-        goto done;
-    }
+    if (!code && tools) change_tools(talk, new_tools);
     talk->messages = yyjson_val_mut_copy(talk->doc, messages);
-    code = talk->messages ? gem_cli_talk_render(talk) : gem_cli_out_of_memory();
+    if (!code) code = talk->messages ? gem_cli_talk_render(talk) : gem_cli_out_of_memory();
     drop_prompt(talk);
     talk->sequence.n = 0;
-    if (code) talk->messages = before;
+    if (code) {
+        change_tools(talk, tools_before);
+        talk->messages = before;
+    }
+    if (tools) drop_tools(code ? &new_tools : &tools_before);
     talk->n_calls = count_calls(talk->messages);
-done:
+    return code;
+}
+
+int gem_cli_talk_load(struct gem_cli_talk *talk, const char *path)
+{
+    struct gem_cli_text text = {0};
+    yyjson_doc *doc = NULL;
+    int code = gem_cli_read_json(&doc, &text, path, YYJSON_READ_NUMBER_AS_RAW);
+    yyjson_val *root = yyjson_doc_get_root(doc), *tools = yyjson_obj_get(root, "tools");
+    yyjson_val *messages = yyjson_is_obj(root) ? yyjson_obj_get(root, "messages") : root;
+
+    if (!code && (!yyjson_is_arr(messages) || (tools && !yyjson_is_arr(tools)))) {
+        gem_cli_error("%s: no array of %s", path, yyjson_is_arr(messages) ? "tools" : "messages");
+        code = GEM_CLI_EXIT_FILE;
+    }
+    if (!code) code = replace(talk, messages, tools);
     yyjson_doc_free(doc);
     gem_cli_text_free(&text);
     return code;
@@ -483,7 +504,8 @@ int gem_cli_talk_open(struct gem_cli_talk *talk, struct gem_cli_engine *engine, 
 void gem_cli_talk_close(struct gem_cli_talk *talk)
 {
     gem_chat_prompt_close(talk->prompt);
-    drop_tools(talk);
+    drop_tools(&talk->tools);
+    gem_cli_tool_use_forget(&talk->tool_use);
     yyjson_mut_doc_free(talk->doc);
     gem_cli_tokens_free(&talk->sequence);
     free(talk->bias);

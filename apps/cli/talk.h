@@ -20,6 +20,12 @@ struct gem_cli_talk_args {
 };
 extern const struct gem_cli_option gem_cli_talk_options[6];
 
+/* An array of declarations; zero-initialised is none. */
+struct gem_cli_tools {
+    struct gem_cli_text text; /* JSON */
+    yyjson_doc *doc;          /* of it */
+};
+
 /* Zero-initialised is closed. */
 struct gem_cli_talk {
     struct gem_cli_engine *engine;
@@ -35,9 +41,8 @@ struct gem_cli_talk {
     struct gem_cli_media *media; /* shown with the first thing that is said; borrowed; NULL: none */
     struct gem_cli_view view;
     yyjson_mut_doc *doc;
-    yyjson_mut_val *messages;  /* an array of doc */
-    struct gem_cli_text tools; /* JSON; empty: none */
-    yyjson_doc *tools_doc;
+    yyjson_mut_val *messages; /* an array of doc */
+    struct gem_cli_tools tools;
     gem_chat_prompt *prompt;        /* of the answer in progress */
     struct gem_cli_tokens sequence; /* the last prompt and what came behind it */
     gem_generate_stats stats;       /* of the last answer */
@@ -72,6 +77,7 @@ int gem_cli_talk_samples(struct gem_cli_talk *talk, size_t n, bool stats);
 /* Takes the last message of the user, and all behind it, back. keep: leaves that one. false: there is none. */
 bool gem_cli_talk_undo(struct gem_cli_talk *talk, bool keep);
 int gem_cli_talk_save(const struct gem_cli_talk *talk, const char *path);
+/* Messages, and tools if the file has any. After a failure all is as before. */
 int gem_cli_talk_load(struct gem_cli_talk *talk, const char *path);
 
 #endif

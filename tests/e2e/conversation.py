@@ -297,6 +297,24 @@ class Chat(Talk):
         self.assertIn("the role 'critic'", err)
         self.bad(3, 'chat', '--load', path, model, says="the role 'critic'")
 
+    def test_load_brings_the_tools(self):
+        model, saved = self.caller(), self.dir / 'saved.json'
+        tools = self.tools(['echo', 'noon'])
+        self.chat(model, f'Time?\ny\n/save {saved}\n', '--tools', tools)
+        out, err = self.chat(model, f'/load {saved}\n/tools\nAnd now?\ny\n/save {saved}\n')
+        self.assertEqual(out, 'clock {"zone":3}\nIt is noon.\n')
+        self.assertIn('tool clock', err)
+        self.assertEqual(len(json.loads(saved.read_text())['messages']), 8)
+        self.assertEqual(json.loads(saved.read_text())['tools'], json.loads(tools.read_text()))
+        other = self.dir / 'other.json'
+        for text, says in (('{"messages": [], "tools": 3}', 'no array of tools'),
+                           ('{"messages": [], "tools": [3]}', 'tool 0'), ('{"tools": []}', 'no array of messages'),
+                           ('{"messages": [{"role": "critic"}], "tools": []}', 'critic')):
+            other.write_text(text)
+            _, err = self.chat(model, f'/load {other}\n/tools\n', '--load', saved)
+            self.assertIn(says, err)
+            self.assertIn('tool clock', err)  # still there
+
     def test_commands(self):
         model = self.model(['model\n', *THOUGHT, 'Hi', '<turn|>'])
         _, err = self.chat(model, '/help\n/hlep\n/system Be brief.\n/system\n/think 9\n/think maybe\n/thoughts show\n/tools\n'
