@@ -552,7 +552,7 @@ typedef struct gem_generate_options {
     size_t min_tokens; /* stop tokens are not drawn before so many; a constraint's end comes when it comes */
     const gem_stop_string
         *stop_strings;            /* text at which to end, found across the borders of tokens. Not with a constraint */
-    size_t n_stop_strings;        /* at most 64, of 1 to 1024 bytes */
+    size_t n_stop_strings;        /* at most 64, of 1 to 1024 bytes; the first that is complete ends the text */
     gem_text_fn *on_text;         /* optional: the text as whole characters, without control tokens and stop strings */
     gem_logprobs_fn *on_logprobs; /* optional: told once of every generated token, in order */
     uint32_t top_logprobs;        /* alternatives that it is told of, 0 to 100 */
@@ -717,6 +717,13 @@ GEM_API gem_status gem_chat_parser_push(gem_chat_parser *parser, int32_t token, 
 GEM_API gem_status gem_chat_parser_push_text(gem_chat_parser *parser, const char *text, size_t n, gem_error *err);
 /* The end: what was held back comes out. */
 GEM_API gem_status gem_chat_parser_finish(gem_chat_parser *parser, gem_error *err);
+/* Ends the text of the answer, thoughts and calls apart, before one of these strings, wherever tokens cut it; nothing
+ * is told behind it. To be called before the first token; the strings are borrowed until the parser is closed. At most
+ * 64, of 1 to 1024 bytes. */
+GEM_API gem_status gem_chat_parser_set_stop(gem_chat_parser *parser, const gem_stop_string *strings, size_t n,
+                                            gem_error *err);
+/* Index of the one that has come, so that nothing more needs to be generated; or -1. */
+GEM_API int32_t gem_chat_parser_stop(const gem_chat_parser *parser);
 /* Whether a thought is open, and how many tokens it has had since it began. */
 GEM_API bool gem_chat_parser_thinking(const gem_chat_parser *parser, size_t *n_tokens);
 /* After the end: the whole answer as a message for the history, JSON, with reasoning, content and tool_calls as far as

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* ---- showing ---------------------------------------------------------------------------------------------------- */
+
 /* Without a format: whole characters, as they come. */
 static int show_plain(struct gem_cli_answer *a, const char *text, size_t n)
 {
@@ -49,21 +51,6 @@ static int put_parsed(struct gem_cli_answer *a, int32_t token)
     return a->view->code;
 }
 
-static int show_token(struct gem_cli_answer *a, int32_t token)
-{
-    return a->parser ? put_parsed(a, token) : put_plain(a, token);
-}
-
-static bool on_token(void *user, int32_t token)
-{
-    struct gem_cli_answer *a = user;
-
-    gem_cli_progress_end();
-    if (!a->code) a->code = gem_cli_tokens_push(a->sequence, token);
-    if (!a->code) a->code = show_token(a, token);
-    return !a->code && !gem_cli_interrupted();
-}
-
 static int finish_text(struct gem_cli_answer *a)
 {
     char text[GEM_TEXT_STREAM_MAX];
@@ -85,6 +72,28 @@ static void say_how_it_ended(const struct gem_cli_answer *a, bool thinking)
                      gem_session_context(a->engine->session));
     if (thinking && a->view->thoughts != GEM_CLI_THOUGHTS_SHOW)
         gem_cli_note("the answer ended inside a thought, which is not shown");
+}
+
+/* ---- one -------------------------------------------------------------------------------------------------------- */
+
+static bool has_stopped(const struct gem_cli_answer *a) { return a->parser && gem_chat_parser_stop(a->parser) >= 0; }
+
+static bool on_token(void *user, int32_t token)
+{
+    struct gem_cli_answer *a = user;
+
+    gem_cli_progress_end();
+    if (!a->code) a->code = gem_cli_tokens_push(a->sequence, token);
+    if (!a->code && a->parser) a->code = put_parsed(a, token);
+    return !a->code && !gem_cli_interrupted() && !has_stopped(a);
+}
+
+static bool on_text(void *user, const char *text, size_t n)
+{
+    struct gem_cli_answer *a = user;
+
+    if (!a->code) a->code = show_plain(a, text, n);
+    return !a->code;
 }
 
 static gem_generate_options options_of(const struct gem_cli_answer *a)
@@ -120,7 +129,13 @@ static gem_status generate(struct gem_cli_answer *a, gem_error *err)
     if (a->logprobs > 0) options.on_logprobs = on_logprobs;
     options.top_logprobs = a->logprobs;
     options.prompt_logprobs = a->prompt_logprobs;
+    if (!a->parser) { /* else the parser has the text, and stops at strings in what is neither thought nor call */
+        options.on_text = on_text;
+        options.stop_strings = a->stops;
+        options.n_stop_strings = a->n_stops;
+    }
     status = gem_generate(a->engine->session, prompt.ids, prompt.n, &options, on_token, a, &a->stats, err);
+    if (has_stopped(a)) a->stats.finish = GEM_FINISH_STOP;
     gem_cli_tokens_free(&prompt);
     return status;
 }
@@ -172,20 +187,24 @@ int gem_cli_answer_draw(const struct gem_cli_answer *a, struct gem_cli_sample *s
     const gem_generate_options options = options_of(a);
     void **users = calloc(n, sizeof *users);
     gem_generate_stats *stats = calloc(n, sizeof *stats);
-    gem_status status = GEM_OK;
+    gem_status status;
     gem_error err;
-    int code = users && stats ? 0 : gem_cli_out_of_memory();
+    int code = 0;
 
-    for (size_t i = 0; i < n && !code; i++) users[i] = &samples[i];
-    if (!code)
-        status = gem_generate_samples(a->engine->session, a->sequence->ids, a->sequence->n, n, &options,
-                                      on_sample_token, users, stats, &err);
+    if (!users || !stats) {
+        code = gem_cli_out_of_memory();
+        goto done;
+    }
+    for (size_t i = 0; i < n; i++) users[i] = &samples[i];
+    status = gem_generate_samples(a->engine->session, a->sequence->ids, a->sequence->n, n, &options, on_sample_token,
+                                  users, stats, &err);
     gem_cli_progress_end();
     if (status) code = gem_cli_fail(&err);
     for (size_t i = 0; i < n && !code; i++) {
         samples[i].stats = stats[i];
         code = samples[i].code;
     }
+done:
     free(users);
     free(stats);
     return code;
@@ -198,7 +217,8 @@ int gem_cli_answer_show(struct gem_cli_answer *a, const struct gem_cli_sample *s
     a->drawn = true;
     a->stats = sample->stats;
     gem_cli_view_begin(a->view);
-    for (size_t i = 0; i < sample->tokens.n && !code; i++) code = show_token(a, sample->tokens.ids[i]);
+    for (size_t i = 0; i < sample->tokens.n && !code; i++)
+        code = a->parser ? put_parsed(a, sample->tokens.ids[i]) : put_plain(a, sample->tokens.ids[i]);
     return code ? code : end_answer(a);
 }
 

@@ -16,7 +16,9 @@ struct gem_cli_answer {
     size_t thought_tokens; /* 0: no limit */
     uint32_t logprobs;     /* of so many tokens at each place, in JSON; 0: none */
     bool prompt_logprobs;
-    gem_constraint *constraint;        /* NULL: any text */
+    gem_constraint *constraint;   /* NULL: any text */
+    const gem_stop_string *stops; /* text at which to end; with a parser they are the parser's */
+    size_t n_stops;
     gem_chat_parser *parser;           /* NULL: plain text, nothing is hidden */
     const struct gem_cli_media *media; /* of the prompt; NULL: none */
     struct gem_cli_view *view;

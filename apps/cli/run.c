@@ -15,7 +15,7 @@
 struct args {
     struct gem_cli_common common;
     const char *model, *text, *file;
-    struct gem_cli_list images, videos;
+    struct gem_cli_list images, videos, stops;
     uint32_t max_tokens, min_tokens, ctx, budget, frames, samples, logprobs;
     float fps;
     bool raw, stats, json, prompt_logprobs;
@@ -69,6 +69,11 @@ static const struct gem_cli_option options[] = {
      .value = "N",
      .fallback_shown = "until the model stops",
      .help = "end the answer after N tokens"},
+    {.name = "stop",
+     .kind = GEM_CLI_LIST,
+     .offset = offsetof(struct args, stops),
+     .value = "TEXT",
+     .help = "end the answer before TEXT, which is not shown; once for each text; thoughts and calls do not count"},
     {.name = "min-tokens",
      .kind = GEM_CLI_U32,
      .offset = offsetof(struct args, min_tokens),
@@ -133,6 +138,7 @@ struct run {
     struct gem_cli_text text;
     struct gem_cli_talk talk;
     gem_constraint *constraint;
+    gem_stop_string *stops; /* [args->stops.n] */
     struct gem_cli_media media;
 };
 
@@ -182,6 +188,8 @@ static int answer_turn(struct run *r)
 
     talk->max_tokens = r->args->max_tokens;
     talk->min_tokens = r->args->min_tokens;
+    talk->stops = r->stops;
+    talk->n_stops = r->args->stops.n;
     talk->logprobs = r->args->logprobs;
     talk->prompt_logprobs = r->args->prompt_logprobs;
     talk->view.json = r->args->json;
@@ -228,6 +236,8 @@ static int continue_text(struct run *r)
         .sampling = &r->sampling.sampling,
         .max_tokens = r->args->max_tokens,
         .min_tokens = r->args->min_tokens,
+        .stops = r->stops,
+        .n_stops = r->args->stops.n,
         .logprobs = r->args->logprobs,
         .prompt_logprobs = r->args->prompt_logprobs,
         .constraint = r->constraint,
@@ -270,6 +280,19 @@ static int check_logprobs(const struct args *args)
     return 0;
 }
 
+static int make_stops(struct run *r)
+{
+    const struct gem_cli_list *list = &r->args->stops;
+
+    if (list->n == 0) return 0;
+    if (r->constraint) return gem_cli_usage("run", "--stop can not be used with --schema, --grammar or --regex");
+    if (r->args->samples > 1) return gem_cli_usage("run", "--stop can not be used with --samples");
+    if (!(r->stops = calloc(list->n, sizeof *r->stops))) return gem_cli_out_of_memory();
+    for (size_t i = 0; i < list->n; i++)
+        r->stops[i] = (gem_stop_string){.text = list->items[i], .n = strlen(list->items[i])};
+    return 0;
+}
+
 static int make_constraint(struct run *r, bool thinking)
 {
     const struct gem_cli_talk_args *talk = &r->args->talk;
@@ -298,9 +321,11 @@ static int run(const void *arguments)
     if (!code && !turns) code = check_raw(args);
     if (!code) code = open_media(&r.media, r.engine.model, args);
     if (!code) code = make_constraint(&r, turns && strcmp(args->talk.think, "off"));
+    if (!code) code = make_stops(&r);
     if (!code) code = turns ? answer_turn(&r) : continue_text(&r);
     if (!code && gem_cli_interrupted()) code = gem_cli_interrupt_code();
 done:
+    free(r.stops);
     gem_constraint_close(r.constraint);
     gem_cli_media_free(&r.media);
     gem_cli_talk_close(&r.talk);

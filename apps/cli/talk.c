@@ -293,9 +293,10 @@ static int open_parser(struct gem_cli_talk *talk, gem_chat_parser **parser)
 {
     gem_error err;
 
-    if (!gem_chat_parser_open(parser, talk->engine->model, talk->prompt, gem_cli_view_event, &talk->view, &err))
-        return 0;
-    return gem_cli_fail(&err);
+    if (gem_chat_parser_open(parser, talk->engine->model, talk->prompt, gem_cli_view_event, &talk->view, &err) ||
+        gem_chat_parser_set_stop(*parser, talk->stops, talk->n_stops, &err))
+        return gem_cli_fail(&err);
+    return 0;
 }
 
 static void drop_prompt(struct gem_cli_talk *talk)
@@ -341,8 +342,10 @@ int gem_cli_talk_samples(struct gem_cli_talk *talk, size_t n, bool stats)
 {
     struct gem_cli_answer answer;
     struct gem_cli_sample *samples = calloc(n, sizeof *samples);
-    int code = samples ? prepare_answer(talk, &answer) : gem_cli_out_of_memory();
+    int code;
 
+    if (!samples) return gem_cli_out_of_memory();
+    code = prepare_answer(talk, &answer);
     if (!code) code = gem_cli_answer_draw(&answer, samples, n);
     for (size_t i = 0; i < n && !code; i++) {
         code = show_sample(talk, &answer, &samples[i]);

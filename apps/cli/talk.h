@@ -32,6 +32,8 @@ struct gem_cli_talk {
     gem_sampling *sampling; /* its seed moves on from answer to answer */
     gem_logit_bias *bias;   /* the sampling's, and control tokens that have no place in an answer */
     size_t max_tokens, min_tokens;
+    const gem_stop_string *stops;
+    size_t n_stops;
     uint32_t logprobs; /* as in gem_cli_answer */
     bool prompt_logprobs;
     bool thinking;

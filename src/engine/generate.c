@@ -3,8 +3,8 @@
 #include "engine/internal.h"
 
 #include "base/memory.h"
+#include "base/stop.h"
 #include "generate/sampler.h"
-#include "generate/stop.h"
 
 #include <time.h>
 
@@ -19,6 +19,8 @@ struct gem_generation {
     gem_token_fn *on_token;
     void *user;
     struct gem_matcher *matcher;
+    bool wants_text;
+    gem_text_stream stream;
     struct gem_stop stop;
     uint64_t *allowed;     /* [vocab / 64] with a constraint or min_tokens */
     size_t n_tokens;       /* known: the prompt and what follows it */
@@ -155,6 +157,30 @@ static void follow_thought(struct gem_generation *g, int32_t token)
     if (!g->thinking) g->n_thought = 0;
 }
 
+/* The text of a token, as far as it is decided. false: the caller wants no more. */
+static gem_status tell_text(struct gem_generation *g, int32_t token, bool *go_on, gem_error *err)
+{
+    char text[GEM_TEXT_STREAM_MAX];
+    size_t n;
+    gem_status st;
+
+    if (!g->wants_text) return GEM_OK;
+    if ((st = gem_tokenizer_stream_push(g->model->tokenizer, &g->stream, token, text, &n, err))) return st;
+    if (!gem_stop_push(&g->stop, text, n)) *go_on = false;
+    return GEM_OK;
+}
+
+static void end_text(struct gem_generation *g)
+{
+    char text[GEM_TEXT_STREAM_MAX];
+    size_t n;
+
+    if (!g->wants_text) return;
+    gem_text_stream_finish(&g->stream, text, &n);
+    gem_stop_push(&g->stop, text, n);
+    gem_stop_flush(&g->stop);
+}
+
 /* Tells of a token, and takes it into the sequence. */
 static gem_status deliver(struct gem_generation *g, int32_t token, gem_error *err)
 {
@@ -166,8 +192,8 @@ static gem_status deliver(struct gem_generation *g, int32_t token, gem_error *er
     g->computed = false;
     follow_thought(g, token);
     go_on = !g->on_token || g->on_token(g->user, token);
-    if ((st = gem_stop_push(&g->stop, token, &go_on, err))) return st;
-    if (g->stop.found >= 0) {
+    if ((st = tell_text(g, token, &go_on, err))) return st;
+    if (g->wants_text && g->stop.found >= 0) {
         g->stats.stop_string = g->stop.found;
         end(g, GEM_FINISH_STOP);
     } else if (!go_on) {
@@ -348,7 +374,11 @@ static gem_status begin(struct gem_generation *g, const int32_t *prompt, size_t 
     g->n_tokens = n_prompt;
     find_thought(g);
     g->n_reported = o->on_logprobs && o->prompt_logprobs ? 1 : n_prompt;
-    if ((st = gem_stop_open(&g->stop, g->model->tokenizer, o, g->user, err))) return st;
+    g->wants_text = o->n_stop_strings > 0 || o->on_text;
+    if (g->wants_text && !g->model->tokenizer)
+        return gem_fail(err, GEM_E_UNSUPPORTED, 0, "text needs the tokenizer, which the model has not");
+    if (g->wants_text && (st = gem_stop_open(&g->stop, o->stop_strings, o->n_stop_strings, o->on_text, g->user, err)))
+        return st;
     if (o->constraint || o->min_tokens > 0) {
         g->allowed = gem_calloc((g->model->h.vocab + 63) / 64, sizeof *g->allowed, "allowed tokens", err);
         if (!g->allowed) return GEM_E_NOMEM;
@@ -383,7 +413,8 @@ static gem_status go_on(struct gem_generation *g, gem_error *err)
     if (g->options.on_logprobs && g->n_reported < g->n_tokens && (st = compute(g->session->engine, &g, 1, err)))
         return st;
     g->stats.generate_seconds = now() - g->start - g->stats.prompt_seconds;
-    return gem_stop_finish(&g->stop, err);
+    end_text(g);
+    return GEM_OK;
 }
 
 /* ---- public -------------------------------------------------------------------------------------------- */

@@ -133,6 +133,25 @@ class Run(Talk):
         self.bad(2, 'run', '--json', '--prompt-logprobs', *words, says='--logprobs')
         self.bad(2, 'run', '--json', '--logprobs', '3', '--samples', '2', *words, says='--samples')
 
+    def test_stop_strings(self):
+        """Found across the borders of tokens, and not shown; neither in thoughts nor in the message is a trace of it."""
+        chain = ['It is ', 'noo', 'n, or ', 'later.', '<turn|>']
+        model = self.model(['model\n', *THOUGHT, *chain], ['<channel|>'])
+        for stop, text in (('noon', 'It is '), ('n, o', 'It is noo'), ('It', ''), ('later!', 'It is noon, or later.'),
+                           ('.', 'It is noon, or later'), ('me', 'It is noon, or later.')):  # the thought has that
+            words = ['--think', 'on', '--stop', stop, '--stop', 'never', model, 'Time?']
+            *events, end = self.events(*words)
+            self.assertEqual(''.join(e['text'] for e in events if e['type'] == 'text'), text, stop)
+            self.assertEqual(end['message'].get('content', ''), text, stop)
+            self.assertEqual((end['finish'], end['message']['reasoning']), ('stop', 'Hm, let me see.'))
+            self.assertEqual(self.good('run', '--greedy', *words), text.encode() + b'\n' * bool(text))
+        plain = self.model(['model\n', '<|channel>', 'thought\n', '<channel|>'], ['go: ', *chain])
+        *events, end = self.events('--raw', '--stop', 'on, ', plain, 'go: ')
+        self.assertEqual((''.join(e['text'] for e in events), end['finish']), ('It is no', 'stop'))
+        self.bad(2, 'run', '--stop', 'a', '--regex', 'b', model, 'x', says='--regex')
+        self.bad(2, 'run', '--stop', 'a', '--samples', '2', model, 'x', says='--samples')
+        self.bad(2, 'run', '--stop', '', model, 'x', says='0 bytes')
+
     def test_invalid_utf8_is_named(self):
         """With its offset in the file."""
         path = self.dir / 'x.json'

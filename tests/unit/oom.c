@@ -316,6 +316,7 @@ static gem_status converse(const void *context, gem_error *err)
     static const char output[] =
         "<|channel>thought\nHm\n<channel|>Look.<|tool_call>call:f{a:[1,2],b:\"c\\n\"}<tool_call|>"
         "<|tool_call>oops<tool_call|>";
+    static const gem_stop_string stop = {"zzz", 3};
     const struct model_case *c = context;
     gem_chat_prompt *prompt;
     gem_chat_parser *parser = NULL;
@@ -326,6 +327,7 @@ static gem_status converse(const void *context, gem_error *err)
 
     CHECK((st == GEM_OK) == (prompt != NULL));
     if (!st) st = gem_chat_parser_open(&parser, c->model, prompt, NULL, NULL, err);
+    if (!st) st = gem_chat_parser_set_stop(parser, &stop, 1, err);
     if (!st) st = gem_chat_parser_push_text(parser, output, sizeof output - 1, err);
     if (!st) st = gem_chat_parser_finish(parser, err);
     if (!st) st = gem_chat_parser_message(parser, 1, &json, &n, err);
