@@ -100,9 +100,9 @@ static gem_generate_options options_of(const struct gem_cli_answer *a)
 {
     return (gem_generate_options){
         .sampling = a->sampling,
-        .max_tokens = a->max_tokens,
-        .min_tokens = a->min_tokens,
-        .max_thought_tokens = a->thought_tokens,
+        .max_tokens = a->limits.max_tokens,
+        .min_tokens = a->limits.min_tokens,
+        .max_thought_tokens = a->limits.thought_tokens,
         .constraint = a->constraint,
         .progress = gem_cli_progress,
         .media = a->media ? a->media->at : NULL,
@@ -126,13 +126,13 @@ static gem_status generate(struct gem_cli_answer *a, gem_error *err)
 
     a->code = gem_cli_tokens_append(&prompt, a->sequence->ids, a->sequence->n); /* the sequence moves as it grows */
     if (a->code) return GEM_OK;
-    if (a->logprobs > 0) options.on_logprobs = on_logprobs;
-    options.top_logprobs = a->logprobs;
-    options.prompt_logprobs = a->prompt_logprobs;
+    if (a->limits.logprobs > 0) options.on_logprobs = on_logprobs;
+    options.top_logprobs = a->limits.logprobs;
+    options.prompt_logprobs = a->limits.prompt_logprobs;
     if (!a->parser) { /* else the parser has the text, and stops at strings in what is neither thought nor call */
         options.on_text = on_text;
-        options.stop_strings = a->stops;
-        options.n_stop_strings = a->n_stops;
+        options.stop_strings = a->limits.stops;
+        options.n_stop_strings = a->limits.n_stops;
     }
     status = gem_generate(a->engine->session, prompt.ids, prompt.n, &options, on_token, a, &a->stats, err);
     if (has_stopped(a)) a->stats.finish = GEM_FINISH_STOP;

@@ -8,17 +8,21 @@
 #include "media.h"
 #include "view.h"
 
+/* How long an answer is, and what is told of it. All zero: until the model stops, and its text. */
+struct gem_cli_answer_limits {
+    size_t max_tokens, min_tokens;
+    size_t thought_tokens;        /* 0: no limit */
+    const gem_stop_string *stops; /* text at which to end; with a parser they are the parser's */
+    size_t n_stops;
+    uint32_t logprobs; /* of so many tokens at each place, in JSON; 0: none */
+    bool prompt_logprobs;
+};
+
 struct gem_cli_answer {
     const struct gem_cli_engine *engine;
     const gem_sampling *sampling;
-    size_t max_tokens; /* 0: until the model stops */
-    size_t min_tokens;
-    size_t thought_tokens; /* 0: no limit */
-    uint32_t logprobs;     /* of so many tokens at each place, in JSON; 0: none */
-    bool prompt_logprobs;
-    gem_constraint *constraint;   /* NULL: any text */
-    const gem_stop_string *stops; /* text at which to end; with a parser they are the parser's */
-    size_t n_stops;
+    struct gem_cli_answer_limits limits;
+    gem_constraint *constraint;        /* NULL: any text */
     gem_chat_parser *parser;           /* NULL: plain text, nothing is hidden */
     const struct gem_cli_media *media; /* of the prompt; NULL: none */
     struct gem_cli_view *view;

@@ -180,18 +180,25 @@ static int open_session(struct run *r, size_t n_prompt)
     return gem_cli_session_open(&r->engine, &r->args->engine, context);
 }
 
+static struct gem_cli_answer_limits limits_of(const struct run *r)
+{
+    return (struct gem_cli_answer_limits){
+        .max_tokens = r->args->max_tokens,
+        .min_tokens = r->args->min_tokens,
+        .stops = r->stops,
+        .n_stops = r->args->stops.n,
+        .logprobs = r->args->logprobs,
+        .prompt_logprobs = r->args->prompt_logprobs,
+    };
+}
+
 static int answer_turn(struct run *r)
 {
     struct gem_cli_talk *talk = &r->talk;
     yyjson_mut_val *calls;
     int code = gem_cli_talk_open(talk, &r->engine, &r->sampling.sampling, "run", &r->args->talk, false);
 
-    talk->max_tokens = r->args->max_tokens;
-    talk->min_tokens = r->args->min_tokens;
-    talk->stops = r->stops;
-    talk->n_stops = r->args->stops.n;
-    talk->logprobs = r->args->logprobs;
-    talk->prompt_logprobs = r->args->prompt_logprobs;
+    talk->limits = limits_of(r);
     talk->view.json = r->args->json;
     talk->constraint = r->constraint;
     talk->media = &r->media;
@@ -234,12 +241,7 @@ static int continue_text(struct run *r)
     struct gem_cli_answer answer = {
         .engine = &r->engine,
         .sampling = &r->sampling.sampling,
-        .max_tokens = r->args->max_tokens,
-        .min_tokens = r->args->min_tokens,
-        .stops = r->stops,
-        .n_stops = r->args->stops.n,
-        .logprobs = r->args->logprobs,
-        .prompt_logprobs = r->args->prompt_logprobs,
+        .limits = limits_of(r),
         .constraint = r->constraint,
         .media = &r->media,
         .view = &view,

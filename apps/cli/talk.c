@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "talk.h"
-#include "answer.h"
 #include "json_out.h"
 #include "output.h"
 #include "terminal.h"
@@ -277,15 +276,12 @@ static int prepare_answer(struct gem_cli_talk *talk, struct gem_cli_answer *answ
     *answer = (struct gem_cli_answer){
         .engine = talk->engine,
         .sampling = talk->sampling,
-        .max_tokens = talk->max_tokens,
-        .min_tokens = talk->min_tokens,
-        .logprobs = talk->logprobs,
-        .prompt_logprobs = talk->prompt_logprobs,
-        .thought_tokens = talk->thought_tokens,
+        .limits = talk->limits,
         .media = talk->media,
         .view = &talk->view,
         .sequence = &talk->sequence,
     };
+    answer->limits.thought_tokens = talk->thought_tokens;
     return code ? code : choose_constraint(talk, &answer->constraint);
 }
 
@@ -294,7 +290,7 @@ static int open_parser(struct gem_cli_talk *talk, gem_chat_parser **parser)
     gem_error err;
 
     if (gem_chat_parser_open(parser, talk->engine->model, talk->prompt, gem_cli_view_event, &talk->view, &err) ||
-        gem_chat_parser_set_stop(*parser, talk->stops, talk->n_stops, &err))
+        gem_chat_parser_set_stop(*parser, talk->limits.stops, talk->limits.n_stops, &err))
         return gem_cli_fail(&err);
     return 0;
 }

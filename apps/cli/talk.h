@@ -4,6 +4,7 @@
 #ifndef GEM_CLI_TALK_H
 #define GEM_CLI_TALK_H
 
+#include "answer.h"
 #include "constraint.h"
 #include "engine.h"
 #include "input.h"
@@ -31,11 +32,7 @@ struct gem_cli_talk {
     struct gem_cli_engine *engine;
     gem_sampling *sampling; /* its seed moves on from answer to answer */
     gem_logit_bias *bias;   /* the sampling's, and control tokens that have no place in an answer */
-    size_t max_tokens, min_tokens;
-    const gem_stop_string *stops;
-    size_t n_stops;
-    uint32_t logprobs; /* as in gem_cli_answer */
-    bool prompt_logprobs;
+    struct gem_cli_answer_limits limits;
     bool thinking;
     size_t thought_tokens;      /* 0: no limit */
     gem_constraint *constraint; /* of answers without tools; borrowed; NULL: any text */

@@ -63,6 +63,13 @@ static void end_markers(struct gem_cli_view *view)
     restyle(view);
 }
 
+/* What is not written yet, before attributes change at i. */
+static void put_up_to(const char *text, size_t *done, size_t i)
+{
+    gem_cli_put_text(text + *done, i - *done);
+    *done = i;
+}
+
 static void put_markdown(struct gem_cli_view *view, const char *text, size_t n)
 {
     size_t done = 0;
@@ -74,20 +81,17 @@ static void put_markdown(struct gem_cli_view *view, const char *text, size_t n)
             view->n_stars += c == '*';
             view->n_ticks += c == '`';
         } else if (view->n_stars + view->n_ticks > 0) {
-            gem_cli_put_text(text + done, i - done);
-            done = i;
+            put_up_to(text, &done, i);
             end_markers(view);
             view->n_stars = view->n_ticks = 0;
         }
         if (c == '\n' && (view->bold || view->code_word)) {
-            gem_cli_put_text(text + done, i - done);
-            done = i;
+            put_up_to(text, &done, i);
             view->bold = view->code_word = false;
             restyle(view);
         }
         if (c == '#' && view->line_begin && !view->code_block) {
-            gem_cli_put_text(text + done, i - done);
-            done = i;
+            put_up_to(text, &done, i);
             view->bold = true;
             restyle(view);
         }
