@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const char *const precisions[] = {"exact", "fast", NULL};
-static const char *const cpus[] = {"c", "avx2", "avx512", "avx512bf16", NULL};
+static const char *const cpus[] = {"c", "avx2", "avxvnni", "avx512", "avx512bf16", NULL};
 
 #define ENGINE_OPTIONS(default_precision)                                                                              \
     {.name = "precision",                                                                                              \
@@ -38,7 +38,8 @@ static const char *const cpus[] = {"c", "avx2", "avx512", "avx512bf16", NULL};
          .offset = offsetof(struct gem_cli_engine_args, cpu),                                                          \
          .value = "TIER",                                                                                              \
          .choices = cpus,                                                                                              \
-         .fallback_shown = "the best this machine has",                                                                \
+         .environment = "GEMMULE_CPU",                                                                                 \
+         .fallback_shown = "GEMMULE_CPU of the environment, else the best this machine has",                           \
          .help = "instruction set"},                                                                                   \
         {.name = "ram",                                                                                                \
          .kind = GEM_CLI_U32,                                                                                          \

@@ -219,7 +219,7 @@ static const char *best_tier(const char *path)
 
 int main(int argc, char **argv)
 {
-    static const char *const tiers[] = {"c", "avx2", "avx512", "avx512bf16"};
+    static const char *const tiers[] = {"c", "avx2", "avxvnni", "avx512", "avx512bf16"};
     const bool quick = argc > 1 && !strcmp(argv[1], "--quick");
 
     for (int i = 1 + quick; i < argc; i++) {
