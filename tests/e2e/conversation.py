@@ -236,7 +236,8 @@ class Run(Talk):
             'note': note, 'thinking': True, 'tools': True})
         nano = pathlib.Path(__file__).resolve().parents[2] / 'models' / 'nano'
         digest = hashlib.sha256((nano / 'chat_template.jinja').read_bytes()).hexdigest()
-        for model in nano, nano.with_suffix('.gem'):
+        self.good('pack', nano, '-o', self.dir / 'nano.gem')
+        for model in nano, self.dir / 'nano.gem':
             self.assertEqual(self.chat_of(model), {
                 'format': 'gemma4-small', 'has_template': True, 'known_template': True, 'template_sha256': digest,
                 'thinking': True, 'tools': True})
