@@ -410,8 +410,10 @@ static void test_samples_share_the_prompt(void)
             o.prompt_logprobs = with == 2 && i == 0;
             CHECK_EQ(generate(other, &o, &alone, NULL), GEM_OK);
             CHECK(alone.n == together[i].n && !memcmp(alone.tokens, together[i].tokens, sizeof alone.tokens));
-            CHECK(alone.n_logprobs == together[i].n_logprobs &&
-                  !memcmp(alone.chosen, together[i].chosen, sizeof alone.chosen));
+            CHECK_EQ(alone.n_logprobs, together[i].n_logprobs);
+            for (size_t k = 0; k < alone.n_logprobs; k++)
+                CHECK(alone.chosen[k].token == together[i].chosen[k].token &&
+                      alone.chosen[k].logprob == together[i].chosen[k].logprob); /* the same bits */
             CHECK(!strcmp(alone.text, together[i].text));
             CHECK_EQ(alone.stats.finish, stats[i].finish);
             CHECK_EQ(alone.stats.n_forced, stats[i].n_forced);
