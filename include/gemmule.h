@@ -140,6 +140,7 @@ typedef struct gem_model_info {
     uint64_t mapped_bytes;        /* weights used straight from the mapped files */
     uint64_t packed_bytes;        /* weights repacked in memory */
     uint64_t ram_bytes;           /* the least ceiling with which engine and session of default size can be opened */
+    uint64_t token_bytes;         /* weights read to compute one token alone: the floor of decoding, caches apart */
 } gem_model_info;
 
 /* Lives as long as the model. */
