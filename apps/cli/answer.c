@@ -74,7 +74,7 @@ static gem_status generate(struct gem_cli_answer *a, gem_error *err)
         .constraint = a->constraint,
         .progress = gem_cli_progress,
         .media = a->media ? a->media->at : NULL,
-        .n_media = a->media ? a->media->n : 0,
+        .n_media = a->media ? a->media->n_at : 0,
     };
     struct gem_cli_tokens prompt = {0};
     gem_status status;

@@ -99,6 +99,7 @@ void gem_media_close(gem_media *media)
 {
     if (!media) return;
     gem_image_close(&media->image);
+    gem_sound_close(&media->sound);
     gem_free(media);
 }
 
@@ -112,6 +113,7 @@ void gem_media_get_info(const gem_media *media, gem_media_info *out)
                             .begin = h->media_begin[media->kind],
                             .end = h->media_end[media->kind],
                             .width = media->image.width,
-                            .height = media->image.height};
+                            .height = media->image.height,
+                            .n_samples = media->sound.n};
     memcpy(out->digest, media->digest.bytes, sizeof out->digest);
 }

@@ -3,6 +3,7 @@
  * FFmpeg's libraries, confined: they read one file through the functions below and can open no other, whatever a
  * playlist in it says; one thread; pictures above the ceiling are refused before they are allocated. */
 #if defined(GEM_FFMPEG)
+#include "media/sound.h"
 #include "media/video.h"
 
 #include "base/file.h"
@@ -83,9 +84,10 @@ static gem_status fail(const struct reader *r, const char *what, int code)
     return gem_fail(r->err, GEM_E_FORMAT, 0, "%s: error while %s: %s", r->name, what, why);
 }
 
-/* Containers and pictures; no playlists and no lists of files. */
+/* Containers, pictures and sounds; no playlists and no lists of files. */
 static const char formats[] =
     "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,av1,flv,ogg,asf,ivf,m4v,mjpeg,gif,apng,"
+    "wav,w64,mp3,aac,flac,aiff,au,caf,amr,amrnb,amrwb,ac3,eac3,wv,tta,"
     "webp_pipe,bmp_pipe,tiff_pipe,gif_pipe,jpeg_pipe,jpegls_pipe,png_pipe,pbm_pipe,pgm_pipe,"
     "ppm_pipe,pam_pipe,psd_pipe,qoi_pipe,j2k_pipe,jpegxl_pipe";
 
@@ -123,15 +125,16 @@ static uint32_t find_orientation(const AVStream *s)
     return orientations[quarters];
 }
 
-static gem_status open_codec(struct reader *r)
+static gem_status open_codec(struct reader *r, enum AVMediaType type)
 {
     const AVCodec *codec = NULL;
     AVStream *s;
     int code;
 
-    r->stream = av_find_best_stream(r->format, AVMEDIA_TYPE_VIDEO, -1, -1, &codec, 0);
+    r->stream = av_find_best_stream(r->format, type, -1, -1, &codec, 0);
     if (r->stream < 0 || !codec)
-        return gem_fail(r->err, GEM_E_FORMAT, 0, "%s: no picture in it that FFmpeg decodes", r->name);
+        return gem_fail(r->err, GEM_E_FORMAT, 0, "%s: no %s in it that FFmpeg decodes", r->name,
+                        type == AVMEDIA_TYPE_AUDIO ? "sound" : "picture");
     s = r->format->streams[r->stream];
     r->orientation = find_orientation(s);
     if (!(r->codec = avcodec_alloc_context3(codec)) || !(r->packet = av_packet_alloc()) ||
@@ -253,7 +256,7 @@ gem_status gem_video_read(const struct gem_video_request *q, gem_frame_fn *on_fr
         r.input = (struct input){.bytes = q->path ? NULL : q->bytes,
                                  .fd = map.fd - 1,
                                  .n = q->path ? (int64_t)map.n_bytes : (int64_t)q->n_bytes};
-        if (!(st = open_format(&r)) && !(st = open_codec(&r)))
+        if (!(st = open_format(&r)) && !(st = open_codec(&r, AVMEDIA_TYPE_VIDEO)))
             st = pass ? give_frames(&r, q, total, on_frame, user) : count_frames(&r, &total);
         close_reader(&r);
     }
@@ -270,9 +273,92 @@ gem_status gem_ffmpeg_image(struct gem_image *image, const char *name, const voi
     gem_status st;
 
     *image = (struct gem_image){0};
-    if (!(st = open_format(&r)) && !(st = open_codec(&r)) && !(st = next_frame(&r, &end)))
+    if (!(st = open_format(&r)) && !(st = open_codec(&r, AVMEDIA_TYPE_VIDEO)) && !(st = next_frame(&r, &end)))
         st = end ? gem_fail(err, GEM_E_FORMAT, 0, "%s: no picture in it", name) : take_frame(&r, image);
     close_reader(&r);
+    return st;
+}
+
+/* ---- sound ------------------------------------------------------------------------------------------------------- */
+
+/* The mean of the channels, as far as the stream has been decoded. */
+struct mono {
+    float *data;
+    uint64_t n, cap;
+    int rate;
+};
+
+static double sample_at(const AVFrame *f, int channel, int i)
+{
+    const bool planar = av_sample_fmt_is_planar((enum AVSampleFormat)f->format);
+    const void *p = f->extended_data[planar ? channel : 0];
+    const size_t at = planar ? (size_t)i : (size_t)i * (size_t)f->ch_layout.nb_channels + (size_t)channel;
+
+    switch (av_get_packed_sample_fmt((enum AVSampleFormat)f->format)) {
+    case AV_SAMPLE_FMT_U8: return (((const uint8_t *)p)[at] - 128) / 128.0;
+    case AV_SAMPLE_FMT_S16: return ((const int16_t *)p)[at] / 32768.0;
+    case AV_SAMPLE_FMT_S32: return ((const int32_t *)p)[at] / 2147483648.0;
+    case AV_SAMPLE_FMT_S64: return (double)((const int64_t *)p)[at] / 9223372036854775808.0;
+    case AV_SAMPLE_FMT_FLT: return (double)((const float *)p)[at];
+    case AV_SAMPLE_FMT_DBL: return ((const double *)p)[at];
+    default: return NAN; /* which is refused */
+    }
+}
+
+static gem_status make_room(const struct reader *r, struct mono *m, uint64_t more)
+{
+    const uint64_t cap = m->n + more > 2 * m->cap ? m->n + more : 2 * m->cap;
+    float *data;
+
+    if (m->n + more <= m->cap) return GEM_OK;
+    if ((m->n + more) / (uint64_t)m->rate > GEM_SOUND_MAX / GEM_SOUND_RATE)
+        return gem_fail(r->err, GEM_E_LIMIT, 0, "%s: more than %llu seconds of sound are not supported", r->name,
+                        (unsigned long long)(GEM_SOUND_MAX / GEM_SOUND_RATE));
+    if (!(data = gem_realloc(m->data, cap, sizeof *data, "sound", r->err))) return GEM_E_NOMEM;
+    m->data = data;
+    m->cap = cap;
+    return GEM_OK;
+}
+
+static gem_status add_samples(const struct reader *r, struct mono *m)
+{
+    const AVFrame *f = r->frame;
+    const int n_channels = f->ch_layout.nb_channels;
+    gem_status st;
+
+    if (f->nb_samples < 0 || n_channels < 1 || f->sample_rate < 1 || (m->n > 0 && f->sample_rate != m->rate))
+        return gem_fail(r->err, GEM_E_FORMAT, 0, "%s: %d samples of %d channels at %d Hz after others at %d Hz", r->name,
+                        f->nb_samples, n_channels, f->sample_rate, m->rate);
+    m->rate = f->sample_rate;
+    if ((st = make_room(r, m, (uint64_t)f->nb_samples))) return st;
+    for (int i = 0; i < f->nb_samples; i++) {
+        double sum = 0;
+        for (int c = 0; c < n_channels; c++) sum += sample_at(f, c, i);
+        m->data[m->n++] = (float)(sum / n_channels);
+    }
+    return GEM_OK;
+}
+
+gem_status gem_ffmpeg_sound(struct gem_sound *s, const char *name, const char *path, const void *bytes, uint64_t n,
+                            gem_error *err)
+{
+    struct reader r = {.name = name, .err = err};
+    struct mono mono = {0};
+    struct gem_map map = {0};
+    bool end = false;
+    gem_status st;
+
+    *s = (struct gem_sound){0};
+    if (path && (st = gem_map_open(&map, path, err))) return st;
+    r.input = (struct input){
+        .bytes = path ? NULL : bytes, .fd = map.fd - 1, .n = path ? (int64_t)map.n_bytes : (int64_t)n};
+    if ((st = open_format(&r)) || (st = open_codec(&r, AVMEDIA_TYPE_AUDIO))) goto out;
+    while (!(st = next_frame(&r, &end)) && !end && !(st = add_samples(&r, &mono))) av_frame_unref(r.frame);
+    if (!st) st = gem_sound_from_pcm(s, name, mono.data, mono.n, 1, mono.rate ? (uint32_t)mono.rate : 1, err);
+out:
+    close_reader(&r);
+    gem_map_close(&map);
+    gem_free(mono.data);
     return st;
 }
 #else

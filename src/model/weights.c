@@ -405,6 +405,7 @@ static enum gem_role known_stranger(const char *name)
         {"model.audio_tower.", GEM_ROLE_AUDIO},
         {"model.embed_audio.", GEM_ROLE_AUDIO},
         {"v.", GEM_ROLE_VISION},
+        {"mm.a.", GEM_ROLE_AUDIO},
         {"mm.", GEM_ROLE_VISION},
         {"a.", GEM_ROLE_AUDIO},
         {"rope_freqs.weight", GEM_ROLE_DEAD}, /* read as a hyperparameter */
