@@ -8,7 +8,8 @@
 A pack is a folder with spec.json (README.md beside this file). Its `model/` is judged by CASE.safetensors: logits and
 each hidden state, and the greedy continuation of CASE.json; each FILE.gguf by FILE.CASE.safetensors. Cases with images,
 videos and sounds are judged by their soft tokens and log-mel features too, and once more with each mmproj*.gguf in the place
-of the model's own towers (a quantised one by the soft tokens of mmproj*.CASE.safetensors). The error of a tensor is rms(ours - reference) / rms(reference); BOUNDS are those of the project's first
+of the model's own towers (a quantised one by the soft tokens of mmproj*.CASE.safetensors), and beside text.gguf, which holds
+the same language model. The error of a tensor is rms(ours - reference) / rms(reference); BOUNDS are those of the project's first
 issue.
 --same-bits: the output file must also come out byte for byte alike for N other numbers of threads and sizes of chunks.
 Exit 0: all within bounds; 1: not; 77: no pack found.
@@ -107,7 +108,8 @@ class Case:
         self.media = bool(content.get('media'))
         self.quantised_tower = bool(mmproj) and 'q8_0' in os.path.basename(mmproj)
         self.greedy = [] if gguf or self.quantised_tower else content['greedy']
-        self.name = f'{os.path.basename(pack)}/{os.path.basename(mmproj or model)} {os.path.basename(case)[:-5]}'
+        files = os.path.basename(mmproj or model) + (' text.gguf' if mmproj and model.endswith('.gguf') else '')
+        self.name = f'{os.path.basename(pack)}/{files} {os.path.basename(case)[:-5]}'
 
     def bound(self, tier):
         """The bound of a tier, or None where there is none."""
@@ -142,8 +144,9 @@ def cases_of(pack):
             golden = at(f'{name[:-5]}.{case}.safetensors')
             if name.startswith('mmproj') and name.endswith('.gguf'):
                 own = golden if os.path.exists(golden) else at(case + '.safetensors')
-                if media:
-                    yield Case(pack, spec, at('model'), at(case + '.json'), own, False, at(name))
+                for model in ('model', 'text.gguf') if media else ():
+                    if os.path.exists(at(model)):
+                        yield Case(pack, spec, at(model), at(case + '.json'), own, False, at(name))
             elif name.endswith('.gguf') and os.path.exists(golden):
                 yield Case(pack, spec, at(name), at(case + '.json'), golden, True)
 
