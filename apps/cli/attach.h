@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * apps/cli/attach.h - what the parts of a message show or play: {"type": "image" | "video" | "audio", "path": FILE}, and
- * the forms of other programs: "image_url", "input_audio", and data in place of a file (base64). Functions say
+ * apps/cli/attach.h - what the parts of a message show or play: {"type": "image" | "video" | "audio", "path": FILE},
+ * and the forms of other programs: "image_url", "input_audio", and data in place of a file (base64). Functions say
  * themselves what went wrong and return 0 or an exit code. */
 #ifndef GEM_CLI_ATTACH_H
 #define GEM_CLI_ATTACH_H

@@ -58,8 +58,8 @@ struct probe {
     struct gem_cli_case test_case;
     struct gem_cli_media media;
     struct gem_cli_tokens tokens, rows; /* tokens: the case's, and those that follow */
-    uint64_t n_soft, n_frames; /* frames: of sounds, as their encoder takes them */
-    int32_t *row_of; /* [n_tokens] index in rows of each position, or -1 */
+    uint64_t n_soft, n_frames;          /* frames: of sounds, as their encoder takes them */
+    int32_t *row_of;                    /* [n_tokens] index in rows of each position, or -1 */
     size_t n_prompt;
     struct gem_cli_output output;
     struct gem_cli_tensor tensors[N_TENSORS];
@@ -271,8 +271,7 @@ static int open_one(struct probe *probe, const struct gem_cli_case_media *m)
     const gem_image_source image = {.path = m->path, .kind = m->kind, .budget = m->budget};
     const gem_audio_source audio = {.path = m->path};
 
-    if (m->kind == GEM_MEDIA_AUDIO)
-        return gem_cli_media_add_audio(&probe->media, probe->engine.model, &audio, NULL);
+    if (m->kind == GEM_MEDIA_AUDIO) return gem_cli_media_add_audio(&probe->media, probe->engine.model, &audio, NULL);
     return gem_cli_media_add(&probe->media, probe->engine.model, &image, NULL);
 }
 
@@ -333,7 +332,8 @@ static int run(const void *arguments)
     if (!args->output) return gem_cli_usage("probe", "-o FILE is missing");
     if (!strcmp(args->output, "-")) return gem_cli_usage("probe", "-o needs a file; standard output will not do");
     if ((code = prepare(&probe)) || (code = begin_output(&probe))) goto done;
-    if ((code = compute_soft(&probe)) || (code = compute_features(&probe)) || (code = compute_rows(&probe, &logits))) goto done;
+    if ((code = compute_soft(&probe)) || (code = compute_features(&probe)) || (code = compute_rows(&probe, &logits)))
+        goto done;
     if (args->greedy && (code = compute_greedy(&probe, logits))) goto done;
     code = gem_cli_output_commit(&probe.output);
     gem_cli_progress_end();
@@ -358,10 +358,12 @@ const struct gem_cli_command gem_cli_probe = {
     .summary = "logits and hidden states of a case, as a file",
     .details =
         "CASE is JSON: {\"tokens\": [2, ...], \"media\": [{\"kind\": \"image\", \"file\": \"a.png\", \"budget\": 70, "
-        "\"at\": 7}]}, \"at\" being the index of the first placeholder, a video having \"frames\", a list of files, and a "
+        "\"at\": 7}]}, \"at\" being the index of the first placeholder, a video having \"frames\", a list of files, "
+        "and a "
         "list as \"at\", and \"audio\" a list if it is longer than 30 s; other keys are not looked at. FILE receives "
         "\"rows\" I32 [R], \"logits\" F32 [R,V] after the soft-cap, with --hidden \"hidden\" F32 [L+1,R,H], with "
-        "media \"soft\" F32 [N,H], with sound \"features\" F32 [T,128], and with --greedy \"greedy\" I32 [N]. The same input gives the same bytes, and the "
+        "media \"soft\" F32 [N,H], with sound \"features\" F32 [T,128], and with --greedy \"greedy\" I32 [N]. The same "
+        "input gives the same bytes, and the "
         "file appears whole or "
         "not at all.",
     .examples = examples,

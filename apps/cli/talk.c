@@ -126,8 +126,7 @@ static int add_shown(struct gem_cli_talk *talk, yyjson_mut_val *message)
 {
     yyjson_mut_val *text = yyjson_mut_obj_remove_key(message, "content"), *part = yyjson_mut_obj(talk->doc);
     const bool ok = text && part && yyjson_mut_obj_add_str(talk->doc, part, "type", "text") &&
-                    yyjson_mut_obj_add_val(talk->doc, part, "text", text) &&
-                    yyjson_mut_arr_append(talk->shown, part) &&
+                    yyjson_mut_obj_add_val(talk->doc, part, "text", text) && yyjson_mut_arr_append(talk->shown, part) &&
                     yyjson_mut_obj_add_val(talk->doc, message, "content", talk->shown);
 
     talk->shown = NULL;

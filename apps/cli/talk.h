@@ -26,8 +26,8 @@ struct gem_cli_talk {
     gem_logit_bias *bias;   /* the sampling's, and control tokens that have no place in an answer */
     size_t max_tokens;
     bool thinking;
-    size_t thought_tokens;       /* 0: no limit */
-    gem_constraint *constraint;  /* of answers; borrowed; NULL: any text */
+    size_t thought_tokens;          /* 0: no limit */
+    gem_constraint *constraint;     /* of answers; borrowed; NULL: any text */
     struct gem_cli_showing showing; /* how media are shown */
     struct gem_cli_media media;     /* of all messages, by their parts */
     struct gem_cli_view view;

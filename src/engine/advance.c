@@ -36,8 +36,8 @@ static gem_status check_run(const struct gem_engine *e, const gem_advance *it, s
                         m);
     if (at < from) return gem_fail(err, GEM_E_ARGUMENT, 0, "item %zu: media %zu begins inside or before another", i, m);
     if (at > it->n_tokens)
-        return gem_fail(err, GEM_E_ARGUMENT, 0, "item %zu: media %zu begins at %zu, behind the last of %zu tokens", i, m,
-                        at, it->n_tokens);
+        return gem_fail(err, GEM_E_ARGUMENT, 0, "item %zu: media %zu begins at %zu, behind the last of %zu tokens", i,
+                        m, at, it->n_tokens);
     while (at + n < it->n_tokens && it->tokens[at + n] == h->placeholders[media->kind]) n++;
     if (n != media->n_tokens || (at > 0 && is_placeholder(h, it->tokens[at - 1])) ||
         (at + n < it->n_tokens && is_placeholder(h, it->tokens[at + n])))

@@ -106,8 +106,7 @@ gem_status gem_media_features(const gem_media *media, float *features, size_t ca
     struct gem_mel mel;
 
     *n_frames = 0;
-    if (media->kind != GEM_MEDIA_AUDIO)
-        return gem_fail(err, GEM_E_ARGUMENT, 0, "only sounds have features");
+    if (media->kind != GEM_MEDIA_AUDIO) return gem_fail(err, GEM_E_ARGUMENT, 0, "only sounds have features");
     if (gem_audio_is_raw(media->model->hears)) return GEM_OK;
     *n_frames = (size_t)gem_mel_frames(media->sound.n);
     if (cap == 0) return GEM_OK;

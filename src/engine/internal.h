@@ -32,8 +32,8 @@ struct gem_model_shared {
     struct gem_trie *trie; /* of the vocabulary, for constraints */
 };
 
-/* What sees and hears, each bound when its first item comes, so that users of text pay nothing. The only part of a model
- * that changes while it is open; the lock guards opening, after which they are immutable like the rest. */
+/* What sees and hears, each bound when its first item comes, so that users of text pay nothing. The only part of a
+ * model that changes while it is open; the lock guards opening, after which they are immutable like the rest. */
 struct gem_towers {
     pthread_mutex_t lock;
     bool vision_is_open, audio_is_open;

@@ -88,9 +88,8 @@ static gem_status read_config(struct gem_model *m, const char *path, gem_error *
     if (!st) st = gem_hparams_from_config(&m->h, label, map.data, (size_t)map.n_bytes, err);
     /* A tower that is not supported is an error of those who show it images, or play it sound. */
     if (!st && m->h.has_vision)
-        st = tolerate(
-            gem_vision_hparams_from_config(&m->vision_h, label, map.data, (size_t)map.n_bytes, &m->no_vision),
-            &m->no_vision, err);
+        st = tolerate(gem_vision_hparams_from_config(&m->vision_h, label, map.data, (size_t)map.n_bytes, &m->no_vision),
+                      &m->no_vision, err);
     if (!st && m->h.has_audio)
         st = tolerate(gem_audio_check_config(label, map.data, (size_t)map.n_bytes, &m->no_audio), &m->no_audio, err);
     gem_map_close(&map);

@@ -79,15 +79,14 @@ static gem_status find_type(const char *name, enum gem_store_type *type, gem_err
 static gem_status store(struct gem_model *m, const char *output, const gem_pack_options *o,
                         const struct gem_blob *extra, gem_error *err)
 {
-    struct gem_store s = {
-        .a = &m->archive,
-        .towers = towers_of(m),
-        .replaces = {m->sees == &m->mmproj, m->hears == &m->mmproj},
-        .roles = m->roles,
-        .w = &m->w,
-        .h = &m->h,
-        .progress = o->progress,
-        .user = o->progress_user};
+    struct gem_store s = {.a = &m->archive,
+                          .towers = towers_of(m),
+                          .replaces = {m->sees == &m->mmproj, m->hears == &m->mmproj},
+                          .roles = m->roles,
+                          .w = &m->w,
+                          .h = &m->h,
+                          .progress = o->progress,
+                          .user = o->progress_user};
     struct metadata d = {.n = 0};
     gem_status st;
 

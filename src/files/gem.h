@@ -102,8 +102,8 @@ gem_status gem_native_commit(struct gem_native_writer *w, gem_error *err);
 /* Leaves nothing behind unless it was committed. */
 void gem_native_close(struct gem_native_writer *w);
 
-/* The key/values of an archive as a GGUF file without tensors, split.* left out; gem_free it. towers: NULL, or an mmproj
- * file, whose clip.* take the place of those of `a`. */
+/* The key/values of an archive as a GGUF file without tensors, split.* left out; gem_free it. towers: NULL, or an
+ * mmproj file, whose clip.* take the place of those of `a`. */
 gem_status gem_native_metadata(const struct gem_archive *a, const struct gem_archive *towers, uint8_t **out,
                                uint64_t *n_bytes, gem_error *err);
 

@@ -327,8 +327,8 @@ static gem_status add_samples(const struct reader *r, struct mono *m)
     gem_status st;
 
     if (f->nb_samples < 0 || n_channels < 1 || f->sample_rate < 1 || (m->n > 0 && f->sample_rate != m->rate))
-        return gem_fail(r->err, GEM_E_FORMAT, 0, "%s: %d samples of %d channels at %d Hz after others at %d Hz", r->name,
-                        f->nb_samples, n_channels, f->sample_rate, m->rate);
+        return gem_fail(r->err, GEM_E_FORMAT, 0, "%s: %d samples of %d channels at %d Hz after others at %d Hz",
+                        r->name, f->nb_samples, n_channels, f->sample_rate, m->rate);
     m->rate = f->sample_rate;
     if ((st = make_room(r, m, (uint64_t)f->nb_samples))) return st;
     for (int i = 0; i < f->nb_samples; i++) {
@@ -350,8 +350,8 @@ gem_status gem_ffmpeg_sound(struct gem_sound *s, const char *name, const char *p
 
     *s = (struct gem_sound){0};
     if (path && (st = gem_map_open(&map, path, err))) return st;
-    r.input = (struct input){
-        .bytes = path ? NULL : bytes, .fd = map.fd - 1, .n = path ? (int64_t)map.n_bytes : (int64_t)n};
+    r.input =
+        (struct input){.bytes = path ? NULL : bytes, .fd = map.fd - 1, .n = path ? (int64_t)map.n_bytes : (int64_t)n};
     if ((st = open_format(&r)) || (st = open_codec(&r, AVMEDIA_TYPE_AUDIO))) goto out;
     while (!(st = next_frame(&r, &end)) && !end && !(st = add_samples(&r, &mono))) av_frame_unref(r.frame);
     if (!st) st = gem_sound_from_pcm(s, name, mono.data, mono.n, 1, mono.rate ? (uint32_t)mono.rate : 1, err);

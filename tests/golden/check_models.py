@@ -206,6 +206,8 @@ def compare(case, tier, out):
         if name not in ours or ours[name].shape != ref[name].shape:
             wrong.append(f'{name}: shape {ours[name].shape if name in ours else "missing"}, not {ref[name].shape}')
             continue
+        if ref[name].shape[0] == 0:  # a sound too short for a token
+            continue
         whole, median = error_of(ours[name].rows(*index), ref[name].rows(*index))
         worst, middle = max(worst, whole), max(middle, median)
         value = median if limit and limit.get('median') else whole
