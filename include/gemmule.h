@@ -360,8 +360,8 @@ typedef struct gem_video_source {
     uint64_t reserved[4];
 } gem_video_source;
 
-/* GEM_E_UNSUPPORTED in a build without FFmpeg (CMake: GEM_FFMPEG); else as gem_media_open_image. FFmpeg's own messages
- * are turned off for the whole process. */
+/* GEM_E_UNSUPPORTED in a build without FFmpeg (CMake: GEM_FFMPEG); else as gem_media_open_image. What FFmpeg
+ * decodes, images and sounds too, it decodes in a child process that can only read that file and answer. */
 GEM_API gem_status gem_video_open(gem_video **out, const gem_model *model, const gem_video_source *source,
                                   gem_error *err);
 GEM_API void gem_video_close(gem_video *video); /* accepts NULL */
