@@ -174,7 +174,7 @@ static gem_status check_tensor(const struct binder *b, const struct gem_tensor *
 {
     const gem_status st = gem_tensor_check(b->a, t, want, n, b->err);
 
-    if (st || want[n - 1] % gem_type_info(t->type)->block == 0) return st;
+    if (st || (n > 0 && want[n - 1] % gem_type_info(t->type)->block == 0)) return st;
     return gem_fail(b->err, GEM_E_UNSUPPORTED, t->offset, GEM_NAME ": tensor '%s' has type %s, which is not supported",
                     b->a->paths[t->file], t->name, t->type_name);
 }

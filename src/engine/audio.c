@@ -36,29 +36,36 @@ static void name_content(struct gem_media *media, bool raw)
     media->digest = gem_sha256_end(&s);
 }
 
-/* An item of one piece; a sound that is a single piece is handed over. */
-static gem_status make_item(gem_media **out, const struct gem_model *m, struct gem_sound *sound,
-                            const struct gem_audio_piece *p, bool raw, gem_error *err)
+/* An item of a piece, whose samples are the item's from now on. */
+static gem_status make_item(gem_media **out, const struct gem_model *m, struct gem_sound piece, uint32_t n_tokens,
+                            bool raw, gem_error *err)
 {
     struct gem_media *media = gem_calloc(1, sizeof *media, "a piece of sound", err);
 
-    if (!(*out = media)) return GEM_E_NOMEM;
+    *out = media;
+    if (!media) {
+        gem_sound_close(&piece);
+        return GEM_E_NOMEM;
+    }
     media->model = m;
     media->kind = GEM_MEDIA_AUDIO;
-    media->n_tokens = p->n_tokens;
-    if (p->n_samples == sound->n) {
-        media->sound = *sound;
-        *sound = (struct gem_sound){0};
-    } else {
-        media->sound.n = p->n_samples;
-        media->sound.pcm = gem_alloc_aligned(p->n_samples * sizeof(float), "a piece of sound", err);
-        if (!media->sound.pcm) return GEM_E_NOMEM;
-        memcpy(media->sound.pcm, sound->pcm + p->begin, p->n_samples * sizeof(float));
-    }
+    media->n_tokens = n_tokens;
+    media->sound = piece;
     name_content(media, raw);
     return GEM_OK;
 }
 
+static gem_status copy_piece(struct gem_sound *piece, const struct gem_sound *sound, const struct gem_audio_piece *p,
+                             gem_error *err)
+{
+    piece->n = p->n_samples;
+    piece->pcm = gem_alloc_aligned(p->n_samples * sizeof *piece->pcm, "a piece of sound", err);
+    if (!piece->pcm) return GEM_E_NOMEM;
+    memcpy(piece->pcm, sound->pcm + p->begin, p->n_samples * sizeof *piece->pcm);
+    return GEM_OK;
+}
+
+/* A sound that is a single piece is handed over. */
 static gem_status make_items(gem_media ***out, size_t *n, const struct gem_model *m, struct gem_sound *sound,
                              gem_error *err)
 {
@@ -69,11 +76,20 @@ static gem_status make_items(gem_media ***out, size_t *n, const struct gem_model
 
     while (gem_audio_piece(raw, n_samples, n_pieces).n_samples > 0) n_pieces++;
     if (!(*out = gem_calloc(n_pieces, sizeof **out, "a list of media", err))) return GEM_E_NOMEM;
-    for (*n = 0; *n < n_pieces && !st; ++*n) {
-        const struct gem_audio_piece p = gem_audio_piece(raw, n_samples, (uint32_t)*n);
-        st = make_item(&(*out)[*n], m, sound, &p, raw, err);
+    for (uint32_t i = 0; i < n_pieces; i++) {
+        const struct gem_audio_piece p = gem_audio_piece(raw, n_samples, i);
+        struct gem_sound piece = {0};
+
+        if (n_pieces == 1) {
+            piece = *sound;
+            *sound = (struct gem_sound){0};
+        } else if ((st = copy_piece(&piece, sound, &p, err))) {
+            return st;
+        }
+        if ((st = make_item(&(*out)[i], m, piece, p.n_tokens, raw, err))) return st;
+        ++*n;
     }
-    return st;
+    return GEM_OK;
 }
 
 gem_status gem_media_open_audio(gem_media ***out, size_t *n, const gem_model *m, const gem_audio_source *s,
