@@ -205,6 +205,11 @@ class Native(Media):
         self.bad(3, 'pack', '--mmproj', SOUND / 'text.gguf', '-o', self.dir / 'x.gem', SOUND / 'text.gguf', says='not an mmproj file')
         self.assertFalse((self.dir / 'x.gem').exists())
 
+    def test_one_file(self):
+        packed = self.dir / 'one.gem'
+        self.good('pack', '-o', packed, SOUND / 'whole.gguf')
+        self.assertEqual(self.probe_of(packed), self.probe_of(SOUND / 'whole.gguf'))
+
     def test_nano(self):
         packed = self.dir / 'nano.gem'
         self.good('pack', '-o', packed, NANO)

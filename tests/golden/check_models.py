@@ -9,7 +9,7 @@ A pack is a folder with spec.json (README.md beside this file). Its `model/` is 
 each hidden state, and the greedy continuation of CASE.json; each FILE.gguf by FILE.CASE.safetensors. Cases with images,
 videos and sounds are judged by their soft tokens and log-mel features too, and once more with each mmproj*.gguf in the place
 of the model's own towers (a quantised one by the soft tokens of mmproj*.CASE.safetensors), and beside text.gguf, which holds
-the same language model. The error of a tensor is rms(ours - reference) / rms(reference); BOUNDS are those of the project's first
+the same language model. whole.gguf holds both. The error of a tensor is rms(ours - reference) / rms(reference); BOUNDS are those of the project's first
 issue.
 --same-bits: the output file must also come out byte for byte alike for N other numbers of threads and sizes of chunks.
 Exit 0: all within bounds; 1: not; 77: no pack found.
@@ -140,6 +140,8 @@ def cases_of(pack):
     for case, media in judged_cases(pack):
         if os.path.isdir(at('model')) and os.path.exists(at(case + '.safetensors')):
             yield Case(pack, spec, at('model'), at(case + '.json'), at(case + '.safetensors'), False)
+        if media and os.path.exists(at('whole.gguf')):
+            yield Case(pack, spec, at('whole.gguf'), at(case + '.json'), at(case + '.safetensors'), False)
         for name in sorted(os.listdir(pack)):
             golden = at(f'{name[:-5]}.{case}.safetensors')
             if name.startswith('mmproj') and name.endswith('.gguf'):

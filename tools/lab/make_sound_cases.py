@@ -6,7 +6,7 @@
 
 As make_media_cases.py, which this extends by what the shared oracle does not do: several sounds in a case, sounds of more
 than 30 s (pieces with markers of their own, where the reference would cut), sounds too short for a token, and files that
-are not 16-bit mono. With --llama also mmproj.gguf, and text.gguf, the language model, by its converter.
+are not 16-bit mono. With --llama also mmproj.gguf, and text.gguf, the language model, by its converter, and whole.gguf, both in one.
 --golden: only the small ones that are committed in tests/golden/models. Needs torch, transformers 5.23, Pillow.
 """
 import argparse
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import wave
 
+import gguf
 import numpy as np
 import torch
 from PIL import Image
@@ -275,6 +276,27 @@ def convert(folder, llama):
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+def one_file(folder, model):
+    """whole.gguf: language model and towers in one file, as Ollama has them (spec/multimodal.md 7.2)."""
+    text, towers = (gguf.GGUFReader(os.path.join(folder, name)) for name in ('text.gguf', 'mmproj.gguf'))
+    w = gguf.GGUFWriter(os.path.join(folder, 'whole.gguf'), 'gemma4')
+    for key, field in text.fields.items():
+        if not key.startswith('GGUF.') and key != 'general.architecture':
+            w.add_key_value(key, field.contents(), field.types[0], field.types[-1] if len(field.types) > 1 else None)
+    for key in ('block_count', 'attention.head_count'):
+        w.add_uint32('gemma4.vision.' + key, int(towers.fields['clip.vision.' + key].contents()))
+    for t in text.tensors:
+        w.add_tensor(t.name, t.data, raw_dtype=t.tensor_type)
+    for t in towers.tensors:
+        if t.name.startswith('v.') or t.name == 'mm.input_projection.weight':
+            w.add_tensor(t.name, t.data, raw_dtype=t.tensor_type)
+    make_audio.add_to_gguf(w, make_audio.audio_tensors(model), True)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
 def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     a.add_argument('out')
@@ -300,6 +322,7 @@ def main():
             shutil.copy(os.path.join(SHARED, 'golden', 'models', p['base'], 'model', name), os.path.join(folder, 'model'))
         if a.llama and p['tokens'] and spec['arch'] == 'gemma4':
             convert(folder, a.llama)
+            one_file(folder, model)
 
 
 if __name__ == '__main__':
