@@ -5,6 +5,7 @@
 #include <gemmule.h>
 
 #include "media/video.h"
+#include "model/weights.h"
 
 #include "unit/check.h"
 
@@ -438,6 +439,23 @@ static void test_damaged_tower(void)
     unlink(path);
 }
 
+/* Towers are read in rows: a native file that says otherwise of one would be read past its end. */
+static void test_panels(void)
+{
+    char *paths[] = {"x.gem"};
+    const struct gem_archive a = {.paths = paths};
+    const struct gem_tensor t = {
+        .name = "a.w", .type = GEM_Q8_0, .type_name = "Q8_0", .n_dims = 2, .shape = {16, 32, 1, 1}, .layout = 1};
+    struct gem_tensor rows = t;
+    const uint64_t want[] = {16, 32}, other[] = {32, 16};
+    gem_error err = {0};
+
+    expect(gem_tensor_check(&a, &t, want, 2, &err), &err, GEM_E_FORMAT, "x.gem: tensor 'a.w' is in panels");
+    expect(gem_tensor_check(&a, &t, other, 2, &err), &err, GEM_E_FORMAT, "has shape [16, 32], expected [32, 16]");
+    rows.layout = 0;
+    CHECK_EQ(gem_tensor_check(&a, &rows, want, 2, &err), GEM_OK);
+}
+
 /* ---- through FFmpeg ---------------------------------------------------------------------------------------------- */
 
 /* Crossings of zero in the middle half second: of a tone twice its frequency. */
@@ -502,7 +520,7 @@ int main(int argc, char **argv)
         {"sources", test_sources}, {"hostile", test_hostile_files}, {"deaf", test_deaf_models},
         {"pieces", test_pieces},   {"features", test_features},     {"ways-in", test_ways_in},
         {"places", test_places},   {"memory", test_memory},         {"damaged-tower", test_damaged_tower},
-        {"ffmpeg", test_ffmpeg},
+        {"panels", test_panels},   {"ffmpeg", test_ffmpeg},
     };
 
     return check_main(tests, sizeof tests / sizeof *tests, argc, argv);
