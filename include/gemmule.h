@@ -102,7 +102,7 @@ typedef struct gem_model_options {
     /* Open a native copy that lies beside the checkpoint instead of it: "NAME.gem" for NAME.gguf or the folder NAME.
      * Where there is none, or one of other files (sizes and times tell), it is written first, as gem_pack would. */
     bool packed_copy;
-    const char *mmproj;   /* NULL, or a GGUF file with the towers (llama.cpp's mmproj); they replace the model's own */
+    const char *mmproj;   /* NULL, or a GGUF file with towers (llama.cpp's mmproj); each replaces the model's own */
     uint64_t reserved[5]; /* zero */
 } gem_model_options;
 

@@ -91,8 +91,16 @@ static void close_others(int a, int b)
 
 static bool confine(int out, int keep)
 {
+    static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT}; /* whatever the caller does about them */
     const struct rlimit none = {0, 0};
+    sigset_t set;
 
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        signal(ends[i], SIG_DFL);
+        sigaddset(&set, ends[i]);
+    }
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     close_others(out, keep);
     return setrlimit(RLIMIT_FSIZE, &none) == 0 && setrlimit(RLIMIT_CORE, &none) == 0 &&

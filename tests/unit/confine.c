@@ -89,6 +89,46 @@ static gem_status crash(void *context, const struct gem_outlet *out, gem_error *
     return GEM_OK;
 }
 
+static gem_status hang(void *context, const struct gem_outlet *out, gem_error *err)
+{
+    const struct gem_parcel parcel = {.n_bytes = sizeof(pid_t)};
+    const pid_t self = getpid();
+
+    (void)err;
+    gem_outlet_send(out, &parcel, &self);
+    while (context) {}
+    return GEM_OK;
+}
+
+/* An interrupt at a terminal goes to both: it must end the child although the caller catches it. */
+static gem_status interrupt(void *user, const struct gem_parcel *parcel, const void *data, gem_error *err)
+{
+    pid_t child;
+
+    (void)user;
+    (void)parcel;
+    (void)err;
+    memcpy(&child, data, sizeof child);
+    return kill(child, SIGINT) ? GEM_E_IO : GEM_OK;
+}
+
+static void on_interrupt(int number) { (void)number; }
+
+static void test_interrupt(void)
+{
+    const struct gem_confinement c = {.name = "endless.mp4",
+                                      .keep = -1,
+                                      .max_parcel = 100,
+                                      .run = hang,
+                                      .context = (void *)(uintptr_t)1,
+                                      .on_parcel = interrupt};
+    gem_error err = {0};
+
+    signal(SIGINT, on_interrupt);
+    CHECK_EQ(gem_confine(&c, &err), GEM_E_FORMAT);
+    signal(SIGINT, SIG_DFL);
+}
+
 static gem_status send_too_much(void *context, const struct gem_outlet *out, gem_error *err)
 {
     static uint8_t data[(1 << 20) + 1];
@@ -151,7 +191,7 @@ static void test_privileges(void)
 int main(int argc, char **argv)
 {
     static const struct check_test tests[] = {
-        {"parcels", test_parcels}, {"ends", test_ends}, {"privileges", test_privileges}};
+        {"parcels", test_parcels}, {"ends", test_ends}, {"interrupt", test_interrupt}, {"privileges", test_privileges}};
 
     return check_main(tests, sizeof tests / sizeof *tests, argc, argv);
 }
