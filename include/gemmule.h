@@ -292,7 +292,8 @@ typedef struct gem_image_source {
     uint32_t width, height;
     size_t stride;       /* 0: 3 * width */
     gem_media_kind kind; /* GEM_MEDIA_IMAGE or GEM_MEDIA_FRAME */
-    uint32_t budget;     /* soft tokens at most: 70, 140, 280, 560 or 1120; 0: 280, of a frame 70 */
+    uint32_t budget;     /* soft tokens at most: 70, 140, 280, 560 or 1120; 0: of a frame 70, of an image what the
+                            checkpoint's processor_config.json says, else 280 */
     const char *name;    /* for messages; NULL: the path, or "image" */
     uint64_t reserved[4];
 } gem_image_source;

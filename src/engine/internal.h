@@ -48,6 +48,7 @@ struct gem_model {
     const struct gem_archive *sees;     /* the one that holds the vision tower, or NULL */
     const struct gem_archive *hears;    /* the one that holds the audio encoder, or NULL */
     struct gem_vision_hparams vision_h; /* of a folder */
+    uint32_t image_budget;              /* that the files recommend; 0: none */
     gem_error no_vision, no_audio;      /* code GEM_OK, or why the folder's towers cannot be used */
     struct gem_towers *towers;
     struct gem_hparams h;

@@ -41,7 +41,7 @@ class Media(Case):
         return path
 
     def nano(self, question, *words):
-        return self.good('run', '--greedy', '--budget', '70', *words, NANO, question).decode().strip()
+        return self.good('run', '--greedy', *words, NANO, question).decode().strip()
 
     def has_ffmpeg(self):
         done = run('run', '--audio', CLIPS / 'tone.mp3', NANO, 'x')
@@ -57,6 +57,13 @@ class Nano(Media):
     def test_images(self):
         for name, colour in (('red', (220, 40, 40)), ('blue', (40, 70, 210)), ('green', (40, 160, 60))):
             self.assertEqual(self.nano('What colour is the figure?', '--image', self.disc(name + '.png', colour)), name)
+
+    def test_budget_of_the_model(self):
+        """nano's processor_config.json says 70."""
+        red = self.disc('red.png', (220, 40, 40))
+        n = lambda *words: json.loads(self.good('run', '--json', '--greedy', *words, '--image', red, NANO, 'x').splitlines()[-1])['n_prompt']
+        self.assertEqual(n(), n('--budget', '70'))
+        self.assertEqual(n('--budget', '280') - n(), 266 - 63)  # 192 x 144: 19 x 14 cells, 9 x 7
 
     def test_precisions(self):
         for hz, answer in (300, b'low\n'), (1600, b'high\n'):
@@ -215,7 +222,7 @@ class Native(Media):
         self.good('pack', '-o', packed, NANO)
         red = self.disc('red.png', (220, 40, 40))
         self.assertEqual(self.good('run', '--greedy', '--audio', self.tone(2000), packed, HIGH_OR_LOW), b'high\n')
-        self.assertEqual(self.good('run', '--greedy', '--budget', '70', '--image', red, packed, 'What colour is the figure?'), b'red\n')
+        self.assertEqual(self.good('run', '--greedy', '--image', red, packed, 'What colour is the figure?'), b'red\n')
 
 
 if __name__ == '__main__':
