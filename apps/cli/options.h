@@ -37,6 +37,7 @@ struct gem_cli_option {
     const char *fallback_shown; /* what help says instead of fallback, or NULL */
     const char *help;
     const char *const *choices; /* ends with NULL */
+    const char *environment;    /* a variable that stands in for an option of choices that is not given, or NULL */
 };
 
 struct gem_cli_group {
@@ -58,7 +59,7 @@ struct gem_cli_operand {
 struct gem_cli_common {
     bool help;
     bool quiet;
-    const char *given[48]; /* names of the options that were given, as their table spells them */
+    const char *given[80]; /* names of the options that were given, as their table spells them */
     size_t n_given;
 };
 
