@@ -13,6 +13,20 @@ TAIL = ['', '', '', ' Thanks.', ' Please.', ' Thank you!']
 FORMS = ['Tell me about {o}.', 'Describe {o}.', 'What is {o}?', 'What does {o} mean?', 'How does {o} work?', 'Help on {o}.', 'I need help with {o}.', 'What happens with {o}?', 'Say something about {o}.', '{o}?', 'Was macht {o}?', 'Erkläre {o}.', 'What can {o} do?', 'Why use {o}?']
 
 
+# a question that begins so is also asked so: held-out forms are then new as a whole, but their words are not
+ALSO = [('How do I ', ('How can I ', 'How could I ', 'What must I do to ', 'In which way do I ', 'Show me how I ')), ('Which option ', ('What option ', 'Which switch ', 'Tell me which option ', 'Do you know which option ')),
+        ('Which command ', ('What command ', 'Tell me which command ', 'Do you know which command ')), ('Which exit code ', ('What exit code ', 'Tell me which exit code ')),
+        ('What is ', ('Tell me what is ', 'Do you know what is ', 'What exactly is ')), ('What does ', ('Tell me what ', 'Do you know what ', 'And what does ')), ('How ', ('Tell me how ', 'And how ')), ('Which ', ('Tell me which ', 'And which ')),
+        ('Can ', ('Tell me: can ', 'And can ')), ('When ', ('Tell me when ', 'And when ')), ('What ', ('Tell me what ', 'And what '))]
+
+
+def variants(ask):
+    for start, others in ALSO:
+        if ask.startswith(start):
+            return [o + ask[len(start):] for o in others]
+    return []
+
+
 def load():
     rows = []
     for line in open(os.path.join(HERE, 'facts.tsv'), encoding='utf-8'):
@@ -24,6 +38,7 @@ def load():
         m = re.fullmatch(r'What does (--[a-z0-9-]+|gemmule [a-z]+|exit code [0-9]+) (do|mean)\?', qs[0])
         if m:
             qs += [f.format(o=m.group(1)) for f in FORMS if f.format(o=m.group(1)) not in qs]
+        qs += [v for q in list(qs) for v in variants(q)]
     asks = [q for _, qs, _ in rows for q in qs]
     require(len(asks) == len(set(asks)), 'two facts share a question', [q for q in asks if asks.count(q) > 1][:3])
     return rows

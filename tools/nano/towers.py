@@ -14,11 +14,11 @@ import time
 import numpy as np
 import torch
 import torch.nn.functional as F
-import checkpoint
 import data
 import model
 import optim
 import sounds
+from checkpoint import STOP, load, save
 
 HEADS = {'head.shape': 9, 'head.colour': 12, 'head.char': 63, 'head.sound': None}
 
@@ -81,7 +81,7 @@ def main():
     os.makedirs(o.out, exist_ok=True)
     last, step, state = os.path.join(o.out, 'last.pt'), 0, {}
     if os.path.exists(last):
-        c = checkpoint.load(last)
+        c = load(last)
         for n, t in c['params'].items():
             if P[n].shape == t.shape:
                 P[n].copy_(t)
@@ -91,13 +91,13 @@ def main():
     opt = optim.Optimizer(P, o.muon, o.adam)
     opt.state = state
     for s in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(s, lambda *_: checkpoint.STOP.append(1))
+        signal.signal(s, lambda *_: STOP.append(1))
     shown = saved = time.time()
     sums, first, n = {}, step, 0
 
     def checkpoint():
-        checkpoint.save(last, {'params': {k: t.detach() for k, t in P.items()}, 'optimizer': opt.state, 'step': step, 'tokens': 0, 'pieces': encoder.vocab})
-    while not checkpoint.STOP:
+        save(last, {'params': {k: t.detach() for k, t in P.items()}, 'optimizer': opt.state, 'step': step, 'tokens': 0, 'pieces': encoder.vocab})
+    while not STOP:
         rng = random.Random(f'towers:{o.seed}:{step}')
         for what in o.what:
             if what == 'I':

@@ -75,6 +75,8 @@ def micro(P, b):
         soft = (b.images[2], values)
         if b.cells is not None:
             extra, _ = towers.cell_loss(P, values, b.cells)
+        if b.ids is None:
+            return torch.zeros(()), 0, extra
     elif b.sounds:
         values, counts = model.audio(P, *b.sounds[:2])
         soft = (b.sounds[2], values)
@@ -154,7 +156,7 @@ def main():
         batches = []
         for k in plan[step % len(plan)]:
             batches.append((k, mixture.batch(k, rng)))
-        n = sum(len(b.next) for _, b in batches)
+        n = max(1, sum(len(b.next) for _, b in batches))
         for k, b in batches:
             loss, m, extra = micro(P, b)
             (loss / n + o.heads * extra).backward()
@@ -162,8 +164,12 @@ def main():
             s = kinds.setdefault(k, [0.0, 0])
             s[0] += v
             s[1] += m
-            tokens += int((b.doc >= 0).sum())
-            seen += int((b.doc >= 0).sum())
+            if b.ids is None:
+                s[0] += extra.item()
+                s[1] += 1
+            live = 0 if b.doc is None else int((b.doc >= 0).sum())
+            tokens += live
+            seen += live
         scale = min(1.0, (step - first + 1) / 40) if first else min(1.0, (step + 1) / 60)
         if o.decay:
             scale *= max(0.0, 1 - (step - begin) / o.decay)
