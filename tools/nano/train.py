@@ -70,13 +70,13 @@ class Gossip:
 def micro(P, b):
     """Summed loss of one batch, how many tokens it scores, and the loss of the towers' throw-away heads."""
     soft, extra = None, 0.0
+    if b.ids is None:
+        return torch.zeros(()), 0, towers.cell_loss(P, model.vision(P, *b.images)[0], b.cells)[0]
     if b.images:
         values, _ = model.vision(P, *b.images[:2])
         soft = (b.images[2], values)
         if b.cells is not None:
             extra, _ = towers.cell_loss(P, values, b.cells)
-        if b.ids is None:
-            return torch.zeros(()), 0, extra
     elif b.sounds:
         values, counts = model.audio(P, *b.sounds[:2])
         soft = (b.sounds[2], values)
