@@ -83,7 +83,7 @@ def place(rng, k, w, h, low, high):
 
 def scene(rng, test, kind=None, budget=70):
     """{'size', 'back', 'figures': [{'shape', 'colour', 'x', 'y', 'r', 'turn'}], 'text'}"""
-    kind = kind or rng.choice(('one', 'one', 'count', 'count', 'two', 'two', 'two', 'read', 'read'))
+    kind = kind or rng.choice(('one', 'one', 'one', 'count', 'count', 'two', 'two', 'two', 'read'))
     ratio = math.exp(rng.uniform(-.7, .7) if rng.random() < 0.75 else rng.uniform(-1.3, 1.3))
     side = rng.randint(70, 420)
     w, h = max(24, int(side * math.sqrt(ratio))), max(24, int(side / math.sqrt(ratio)))
@@ -93,7 +93,7 @@ def scene(rng, test, kind=None, budget=70):
     s = {'kind': kind, 'size': (w, h), 'back': back, 'figures': [], 'text': None, 'noise': rng.random() < 0.12}
     colours = [c for c in RGB if far(c, back)]
     if kind == 'read':
-        if rng.random() < 0.5:
+        if rng.random() < (0.5 if test else 0.8):
             s['text'] = str(rng.randint(0, 9)) if rng.random() < 0.6 else str(draw(rng, lambda r: r.randint(10, 999), test))
         else:
             s['text'] = rng.choice(READ_TEST if test else READ) if rng.random() < (0.6 if test else 0.3) else letters(rng, 2, 4, test)
