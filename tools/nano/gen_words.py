@@ -103,7 +103,7 @@ FIELDS = {
     'id': lambda r, t: draw(r, lambda r: r.randint(100, 9999), t), 'color': lambda r, t: r.choice(COLOURS),
     'item': lambda r, t: thing(r, t), 'price': lambda r, t: draw(r, lambda r: r.randint(1, 999), t),
     'count': lambda r, t: r.randint(1, 40), 'paid': lambda r, t: r.random() < 0.5, 'room': lambda r, t: r.randint(1, 300)}
-EXTRACT = [P + '(give me|tell me|return|extract|find|name|show)( only|) the {f}' + E, '(what|which) is the {f}?', '(which|what) {f} (is given|is it|is there|is named)?', '{f}?', '(the|only the|just the) {f}' + E, '(wie ist|was ist|nenne|gib mir) {f}' + E]
+EXTRACT = [P + '(give me|tell me|return|extract|find|name|show)( only|) the {f}' + E, '(what|which) is the {f}?', '(which|what) {f} (is given|is it|is there|is named)?', '(and |so |now |)(the |){f}( please| now|, please|)?', '(the|only the|just the) {f}' + E, '(wie ist|was ist|nenne|gib mir) {f}' + E]
 JSON_ASK = [P + '(fill|make|write|return|give me|build)( this|) (JSON|JSON object|a JSON object)( like| with| following| of|:| for the fields) {s}', '(answer|reply|convert)( this|) (as|in|to) JSON( with| like| following|:) {s}', '(JSON|as JSON|in JSON|JSON, please): {s}']
 SENTENCES = {'name': 'The name is {}.', 'age': 'The age is {}.', 'city': 'The city is {}.', 'id': 'The id is {}.', 'color': 'The color is {}.',
              'item': 'The item is {}.', 'price': 'The price is {}.', 'count': 'The count is {}.', 'paid': 'Paid: {}.', 'room': 'The room is {}.'}

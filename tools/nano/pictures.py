@@ -167,7 +167,8 @@ def paint(s, rng):
 
 
 def labels(s, gw, gh):
-    """What stands in each cell of the soft-token grid: shape, colour and character numbers, 0 for none."""
+    """What stands in each cell of the soft-token grid: shape, colour and character numbers, 0 for none; and whether the
+    middle of a figure or character is in it."""
     w, h = s['size']
     m = Image.new('L', (gw * 6, gh * 6))
     d = ImageDraw.Draw(m)
@@ -182,7 +183,10 @@ def labels(s, gw, gh):
     n = max(len(s['figures']), len(s['text'] or ''))
     area = np.stack([(a == k + 1).sum(1) for k in range(n)], 1) if n else np.zeros((gh * gw, 1), int)
     best, most = area.argmax(1), area.max(1)
-    out = np.zeros((3, gh * gw), np.int64)
+    out = np.zeros((4, gh * gw), np.int64)
+    middles = [(f['x'], f['y']) for f in s['figures']] if not s['text'] else [((x0 + x1) / 2, (y0 + y1) / 2) for _, x0, y0, x1, y1 in text_boxes(s)[2]]
+    for x, y in middles:
+        out[3, min(gh - 1, max(0, int(y * gh / h))) * gw + min(gw - 1, max(0, int(x * gw / w)))] = 1
     for k in range(n):
         cells = (best == k) & (most >= min(5, area[:, k].max()))
         if s['text']:
