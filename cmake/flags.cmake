@@ -30,7 +30,7 @@ if(GEM_FUZZ)
     add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 
-# Instruction sets of src/kernels/*_avx2.c and *_avx512.c. Fuzzing does without: their unrolled tiles take a fuzzer's
+# Instruction sets of src/kernels/*_avx*.c. Fuzzing does without: their unrolled tiles take a fuzzer's
 # instrumentation minutes to compile, and no parser calls them.
 if(GEM_FUZZ)
     target_compile_definitions(gem_flags INTERFACE GEM_C_ONLY)

@@ -92,7 +92,7 @@ typedef struct gem_model_options {
     gem_precision precision;
     bool metadata_only;        /* read and check headers, tokenizer and shapes; no session can be made */
     uint32_t n_threads;        /* used while opening; 0: one per physical core */
-    const char *cpu;           /* NULL: best this machine has; else "c", "avx2", "avx512" or "avx512bf16" */
+    const char *cpu;           /* NULL: best this machine has; else "c", "avx2", "avxvnni", "avx512" or "avx512bf16" */
     gem_progress_fn *progress; /* may be NULL */
     void *progress_user;
     /* Ceiling, in bytes, for all that this model, its engines and its sessions hold in memory; 0: none. Weights that do
@@ -124,7 +124,7 @@ typedef struct gem_model_info {
     const char *architecture;           /* as the file names it: "gemma4", "gemma3_text", ... */
     const char *name;                   /* general.name or the folder's name; "" when unknown */
     const char *size_label;             /* "E2B", "E4B", "12B", "26B-A4B", "31B", "270M", ...; "" when none fits */
-    const char *cpu;                    /* kernels in use: "c", "avx2", "avx512", "avx512bf16" */
+    const char *cpu;                    /* kernels in use, named as in gem_model_options */
     uint32_t n_layers, n_layers_shared; /* shared: layers that own no key/value cache */
     uint32_t hidden, vocab, context;    /* context: trained length in tokens */
     uint32_t n_heads, n_kv_heads, n_kv_heads_global, head_dim, head_dim_global;
@@ -253,7 +253,10 @@ GEM_API void gem_engine_get_stats(const gem_engine *engine, gem_engine_stats *ou
 typedef struct gem_session_options {
     uint32_t context;     /* capacity in tokens; 0: 8192 or the model's trained context, whichever is less */
     uint32_t local_slack; /* tokens by which a session can be taken back without recomputing; 0: 1024 */
-    uint64_t reserved[8];
+    /* Keys and values in 8 bits, with a scale for each position and head, instead of bfloat16: half the memory for
+     * slightly other answers (docs/performance.md). GEM_E_ARGUMENT in the exact tier. */
+    bool int8_cache;
+    uint64_t reserved[7];
 } gem_session_options;
 
 /* GEM_E_LIMIT when the memory does not fit this machine, with the context that would, or not below the model's ceiling.

@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const char *const precisions[] = {"exact", "fast", NULL};
-static const char *const cpus[] = {"c", "avx2", "avx512", "avx512bf16", NULL};
+static const char *const cpus[] = {"c", "avx2", "avxvnni", "avx512", "avx512bf16", NULL};
 
 #define ENGINE_OPTIONS(default_precision)                                                                              \
     {.name = "precision",                                                                                              \
@@ -38,7 +38,8 @@ static const char *const cpus[] = {"c", "avx2", "avx512", "avx512bf16", NULL};
          .offset = offsetof(struct gem_cli_engine_args, cpu),                                                          \
          .value = "TIER",                                                                                              \
          .choices = cpus,                                                                                              \
-         .fallback_shown = "the best this machine has",                                                                \
+         .environment = "GEMMULE_CPU",                                                                                 \
+         .fallback_shown = "GEMMULE_CPU of the environment, else the best this machine has",                           \
          .help = "instruction set"},                                                                                   \
         {.name = "ram",                                                                                                \
          .kind = GEM_CLI_U32,                                                                                          \
@@ -56,6 +57,10 @@ static const char *const cpus[] = {"c", "avx2", "avx512", "avx512bf16", NULL};
          .value = "MIB",                                                                                               \
          .fallback_shown = "16",                                                                                       \
          .help = "memory for per-layer embeddings, which else stay in the file"},                                      \
+        {.name = "int8-cache",                                                                                         \
+         .kind = GEM_CLI_FLAG,                                                                                         \
+         .offset = offsetof(struct gem_cli_engine_args, int8_cache),                                                   \
+         .help = "keys and values in 8 bits instead of 16: long contexts in half the memory"},                         \
         {.name = "packed-copy",                                                                                        \
          .kind = GEM_CLI_FLAG,                                                                                         \
          .offset = offsetof(struct gem_cli_engine_args, packed_copy),                                                  \
@@ -66,8 +71,8 @@ static const char *const cpus[] = {"c", "avx2", "avx512", "avx512bf16", NULL};
          .value = "FILE",                                                                                              \
          .help = "a GGUF file with the towers for images and sound that the model's own file lacks"},
 
-const struct gem_cli_option gem_cli_fast_options[8] = {ENGINE_OPTIONS("fast")};
-const struct gem_cli_option gem_cli_exact_options[8] = {ENGINE_OPTIONS("exact")};
+const struct gem_cli_option gem_cli_fast_options[9] = {ENGINE_OPTIONS("fast")};
+const struct gem_cli_option gem_cli_exact_options[9] = {ENGINE_OPTIONS("exact")};
 
 gem_precision gem_cli_precision(const char *name)
 {
@@ -118,7 +123,7 @@ int gem_cli_session_open(struct gem_cli_engine *e, const struct gem_cli_engine_a
 {
     const gem_engine_options engine = {
         .n_threads = args->threads, .chunk = args->chunk, .ple_ram = (uint64_t)args->ple_ram << 20};
-    const gem_session_options session = {.context = context};
+    const gem_session_options session = {.context = context, .int8_cache = args->int8_cache};
     gem_error err;
 
     if (gem_engine_open(&e->engine, e->model, &engine, &err)) return gem_cli_fail(&err);

@@ -28,7 +28,8 @@ struct parser {
     int argc, next;
     void *args;
     size_t n_operands;
-    bool only_operands; /* after "--" */
+    bool only_operands;   /* after "--" */
+    const char *variable; /* of the environment that the value at hand comes from, or NULL */
 };
 
 struct found {
@@ -245,8 +246,9 @@ static int set_choice(const struct parser *p, const struct gem_cli_option *optio
         snprintf(all + used, sizeof all - used, "%s%s", n ? ", " : "", option->choices[n]);
     }
     const char *near = gem_cli_nearest(text, choice_name, option->choices, n);
-    return gem_cli_usage(p->command->name, "--%s is one of %s, not '%s'%s%s%s", option->name, all, text,
-                         near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
+    return gem_cli_usage(p->command->name, "%s%s is one of %s, not '%s'%s%s%s", p->variable ? "" : "--",
+                         p->variable ? p->variable : option->name, all, text, near ? " (did you mean " : "",
+                         near ? near : "", near ? "?)" : "");
 }
 
 static int add_to_list(const char *text, void *field)
@@ -279,15 +281,20 @@ static int set_value(const struct parser *p, const struct found *found, const ch
     return 0;
 }
 
-static int set_fallbacks(const struct parser *p)
+static int set_fallbacks(struct parser *p)
 {
     struct found found;
+    int code = 0;
 
-    for (size_t i = 0; (found = option_at(p->command, i)).option; i++) {
-        const int code = found.option->fallback ? set_value(p, &found, found.option->fallback) : 0;
-        if (code) return code;
+    for (size_t i = 0; !code && (found = option_at(p->command, i)).option; i++) {
+        const char *name = found.option->environment, *value = name ? getenv(name) : NULL;
+
+        p->variable = value && *value ? name : NULL;
+        if (!p->variable) value = found.option->fallback;
+        if (value) code = set_value(p, &found, value);
     }
-    return 0;
+    p->variable = NULL;
+    return code;
 }
 
 /* ---- words of the command line ------------------------------------------------------------------------------ */

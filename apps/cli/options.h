@@ -36,6 +36,7 @@ struct gem_cli_option {
     const char *fallback_shown; /* what help says instead of fallback, or NULL */
     const char *help;
     const char *const *choices; /* ends with NULL */
+    const char *environment;    /* a variable that stands in for an option of choices that is not given, or NULL */
 };
 
 struct gem_cli_group {

@@ -22,27 +22,20 @@ uint64_t gem_memory_available(void)
 
 static gem_status choose_kernels(struct gem_model *m, const char *cpu, gem_error *err)
 {
-    static const struct {
-        const char *name;
-        unsigned flags;
-    } tiers[] = {{"c", 0},
-                 {"avx2", GEM_CPU_AVX2},
-                 {"avx512", GEM_CPU_AVX2 | GEM_CPU_AVX512},
-                 {"avx512bf16", GEM_CPU_AVX2 | GEM_CPU_AVX512 | GEM_CPU_BF16}};
     const unsigned have = gem_cpu_flags();
 
     if (!cpu) {
         gem_kernels_init(&m->kern, have);
         return GEM_OK;
     }
-    for (size_t i = 0; i < sizeof tiers / sizeof *tiers; i++) {
-        if (strcmp(cpu, tiers[i].name)) continue;
-        if ((have & tiers[i].flags) != tiers[i].flags)
+    for (const struct gem_kernel_tier *t = gem_kernel_tiers; t < gem_kernel_tiers + GEM_N_KERNEL_TIERS; t++) {
+        if (strcmp(cpu, t->name)) continue;
+        if ((have & t->flags) != t->flags)
             return gem_fail(err, GEM_E_UNSUPPORTED, 0, "cpu: this machine does not have %s", cpu);
-        gem_kernels_init(&m->kern, tiers[i].flags);
+        gem_kernels_init(&m->kern, t->flags);
         return GEM_OK;
     }
-    return gem_fail(err, GEM_E_ARGUMENT, 0, "cpu: '%s' is none of c, avx2, avx512, avx512bf16", cpu);
+    return gem_fail(err, GEM_E_ARGUMENT, 0, "cpu: '%s' is none of c, avx2, avxvnni, avx512, avx512bf16", cpu);
 }
 
 /* ---- the two kinds of checkpoints ------------------------------------------------------------------------------ */

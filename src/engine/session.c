@@ -24,9 +24,11 @@ static unsigned threads_of(const gem_engine_options *o)
 
 /* Mixtures of experts keep float32 in both tiers, for the reason that gem_act gives: with 16 bits, sets of experts
  * still differ from the exact ones now and then (docs/performance.md has the numbers). */
-static enum gem_type cache_type(const struct gem_model *m)
+static enum gem_cache_type cache_type(const struct gem_model *m, const gem_session_options *o)
 {
-    return m->info.precision == GEM_PRECISION_EXACT || m->h.n_experts > 0 ? GEM_F32 : GEM_BF16;
+    if (m->info.precision == GEM_PRECISION_EXACT) return GEM_CACHE_F32;
+    if (o && o->int8_cache) return GEM_CACHE_INT8;
+    return m->h.n_experts > 0 ? GEM_CACHE_F32 : GEM_CACHE_BF16;
 }
 
 static uint64_t ple_cap(const gem_engine_options *o) { return o && o->ple_ram ? o->ple_ram : DEFAULT_PLE_RAM; }
@@ -106,34 +108,49 @@ uint32_t gem_engine_threads(const gem_engine *e) { return gem_pool_threads(e->po
 /* ---- sessions ------------------------------------------------------------------------------------------------------
  */
 
-static uint32_t context_of(const struct gem_model *m, const gem_session_options *o)
+/* What a session takes depends on. */
+struct shape {
+    enum gem_cache_type type;
+    uint32_t context, slack, chunk;
+};
+
+static struct shape shape_of(const struct gem_model *m, const gem_session_options *o, uint32_t chunk)
 {
-    if (o && o->context) return o->context;
-    return m->h.context < DEFAULT_CONTEXT ? m->h.context : DEFAULT_CONTEXT;
+    const uint32_t most = m->h.context < DEFAULT_CONTEXT ? m->h.context : DEFAULT_CONTEXT;
+
+    return (struct shape){.type = cache_type(m, o),
+                          .context = o && o->context ? o->context : most,
+                          .slack = o && o->local_slack ? o->local_slack : DEFAULT_SLACK,
+                          .chunk = chunk};
 }
 
-static uint32_t slack_of(const gem_session_options *o) { return o && o->local_slack ? o->local_slack : DEFAULT_SLACK; }
-
-static uint64_t bytes_for(const struct gem_model *m, uint32_t context, uint32_t slack, uint32_t chunk)
+static uint32_t local_cap(const struct gem_model *m, const struct shape *s)
 {
-    return gem_cache_bytes(&m->h, cache_type(m), context, gem_cache_local_cap(&m->h, context, slack, chunk)) +
-           2 * gem_align_up((uint64_t)context * sizeof(int32_t)) + gem_align_up((uint64_t)context * sizeof(uint64_t)) +
-           gem_align_up((uint64_t)m->h.vocab * sizeof(float)) + sizeof(struct gem_session);
+    return gem_cache_local_cap(&m->h, s->context, s->slack, s->chunk);
+}
+
+static uint64_t bytes_for(const struct gem_model *m, struct shape s)
+{
+    return gem_cache_bytes(&m->h, s.type, s.context, local_cap(m, &s)) +
+           2 * gem_align_up((uint64_t)s.context * sizeof(int32_t)) +
+           gem_align_up((uint64_t)s.context * sizeof(uint64_t)) + gem_align_up((uint64_t)m->h.vocab * sizeof(float)) +
+           sizeof(struct gem_session);
 }
 
 uint64_t gem_session_bytes(const gem_model *m, const gem_session_options *o, const gem_engine_options *eo)
 {
-    return bytes_for(m, context_of(m, o), slack_of(o), chunk_of(eo));
+    return bytes_for(m, shape_of(m, o, chunk_of(eo)));
 }
 
 /* The largest context, in steps of 256, that fits into the memory there is. */
-static uint32_t fitting_context(const struct gem_model *m, uint32_t slack, uint32_t chunk, uint64_t there)
+static uint32_t fitting_context(const struct gem_model *m, struct shape s, uint64_t there)
 {
     uint32_t low = 0, high = m->h.context / 256 + 1;
 
     while (low + 1 < high) {
         const uint32_t middle = low + (high - low) / 2;
-        if (bytes_for(m, middle * 256, slack, chunk) <= there)
+        s.context = middle * 256;
+        if (bytes_for(m, s) <= there)
             low = middle;
         else
             high = middle;
@@ -141,43 +158,41 @@ static uint32_t fitting_context(const struct gem_model *m, uint32_t slack, uint3
     return low * 256;
 }
 
-static gem_status check_context(const struct gem_engine *e, uint32_t context, uint32_t slack, gem_error *err)
+static gem_status check_shape(const struct gem_model *m, struct shape s, gem_error *err)
 {
-    const struct gem_model *m = e->model;
     const uint64_t there = gem_memory_available();
 
-    if (context > m->h.context)
-        return gem_fail(err, GEM_E_LIMIT, 0, "context: %u tokens, but the model was trained for %u", context,
+    if (s.context > m->h.context)
+        return gem_fail(err, GEM_E_LIMIT, 0, "context: %u tokens, but the model was trained for %u", s.context,
                         m->h.context);
-    if (bytes_for(m, context, slack, e->chunk) <= there) return GEM_OK;
+    if (bytes_for(m, s) <= there) return GEM_OK;
     return gem_fail(err, GEM_E_LIMIT, 0, "context: %u tokens need %llu MiB, %llu MiB are free; %u tokens would fit",
-                    context, (unsigned long long)(bytes_for(m, context, slack, e->chunk) >> 20),
-                    (unsigned long long)(there >> 20), fitting_context(m, slack, e->chunk, there));
+                    s.context, (unsigned long long)(bytes_for(m, s) >> 20), (unsigned long long)(there >> 20),
+                    fitting_context(m, s, there));
 }
 
 gem_status gem_session_open(gem_session **out, gem_engine *e, const gem_session_options *o, gem_error *err)
 {
     const struct gem_model *m = e->model;
-    const uint32_t context = context_of(m, o), slack = slack_of(o);
+    const struct shape shape = shape_of(m, o, e->chunk);
     gem_status st = GEM_E_NOMEM;
     struct gem_session *s;
 
     *out = NULL;
-    if ((st = check_context(e, context, slack, err))) return st;
+    if (o && o->int8_cache && m->info.precision == GEM_PRECISION_EXACT)
+        return gem_fail(err, GEM_E_ARGUMENT, 0, "a cache of 8 bits is for the fast tier: the exact one keeps float32");
+    if ((st = check_shape(m, shape, err))) return st;
     st = GEM_E_NOMEM;
     if (!(s = gem_calloc(1, sizeof *s, "a session", err))) return st;
     s->engine = e;
-    if ((st = gem_ledger_take(m->ledger, bytes_for(m, context, slack, e->chunk), 0, "a session of this context", err)))
-        goto fail;
-    s->taken = bytes_for(m, context, slack, e->chunk);
+    if ((st = gem_ledger_take(m->ledger, bytes_for(m, shape), 0, "a session of this context", err))) goto fail;
+    s->taken = bytes_for(m, shape);
     st = GEM_E_NOMEM;
-    if (!(s->tokens = gem_calloc(context, sizeof *s->tokens, "a session's tokens", err))) goto fail;
-    if (!(s->keys = gem_calloc(context, sizeof *s->keys, "a session's tokens", err))) goto fail;
-    if (!(s->sequence = gem_calloc(context, sizeof *s->sequence, "a session's tokens", err))) goto fail;
+    if (!(s->tokens = gem_calloc(shape.context, sizeof *s->tokens, "a session's tokens", err))) goto fail;
+    if (!(s->keys = gem_calloc(shape.context, sizeof *s->keys, "a session's tokens", err))) goto fail;
+    if (!(s->sequence = gem_calloc(shape.context, sizeof *s->sequence, "a session's tokens", err))) goto fail;
     if (!(s->logits = gem_alloc_aligned((uint64_t)m->h.vocab * sizeof(float), "logits", err))) goto fail;
-    if ((st = gem_cache_open(&s->cache, &m->h, cache_type(m), context,
-                             gem_cache_local_cap(&m->h, context, slack, e->chunk), err)))
-        goto fail;
+    if ((st = gem_cache_open(&s->cache, &m->h, shape.type, shape.context, local_cap(m, &shape), err))) goto fail;
     *out = s;
     return GEM_OK;
 fail:

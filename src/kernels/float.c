@@ -191,6 +191,11 @@ static void to_bf16(uint16_t *y, const float *x, size_t n)
     for (size_t i = 0; i < n; i++) y[i] = gem_f32_to_bf16(x[i]);
 }
 
+static void int8_to_bf16(uint16_t *y, const int8_t *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) y[i] = gem_f32_to_bf16((float)x[i]);
+}
+
 void gem_kernels_float_c(struct gem_kernels *k)
 {
     k->gemm_f32 = gemm_f32;
@@ -211,4 +216,5 @@ void gem_kernels_float_c(struct gem_kernels *k)
     k->add_scale = add_scale;
     k->clamp = clamp;
     k->to_bf16 = to_bf16;
+    k->int8_to_bf16 = int8_to_bf16;
 }

@@ -102,6 +102,19 @@ static INLINE __m128i narrow(vf a)
 
 static INLINE void v_store_bf16(uint16_t *p, vf a) { _mm_storeu_si128((__m128i *)p, narrow(a)); }
 
+/* Of floats that are bfloat16 already. */
+static INLINE void v_store_upper(uint16_t *p, vf a)
+{
+    const __m256i upper = _mm256_srli_epi32(_mm256_castps_si256(a), 16);
+
+    _mm_storeu_si128((__m128i *)p, _mm_packus_epi32(_mm256_castsi256_si128(upper), _mm256_extracti128_si256(upper, 1)));
+}
+
+static INLINE vf v_load_int8(const int8_t *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+}
+
 static INLINE void v_store_bf16_n(uint16_t *p, vf a, size_t n)
 {
     uint16_t h[LANES];

@@ -75,6 +75,8 @@ typedef void gem_add_scale_fn(float *y, const float *x, float scale, size_t n);
 typedef void gem_clamp_fn(float *y, const float *x, float low, float high, size_t n);
 /* float32 to bfloat16, to nearest even. */
 typedef void gem_to_bf16_fn(uint16_t *y, const float *x, size_t n);
+/* int8 to bfloat16, exactly; n a multiple of 16. */
+typedef void gem_int8_to_bf16_fn(uint16_t *y, const int8_t *x, size_t n);
 
 /* ---- the fast tier: packed weights times int8 activations -----------------------------------------------
  *
@@ -183,7 +185,7 @@ typedef void gem_gemm_pairs_fn(const uint16_t *panels, size_t n_rows, const uint
 /* ---- the table ------------------------------------------------------------------------------------------- */
 
 struct gem_kernels {
-    const char *name; /* "c", "avx2", "avx512", "avx512bf16" */
+    const char *name; /* of the best tier in it, as in gem_kernel_tiers */
     bool has_bf16; /* bfloat16 is multiplied as it is: score_bf16 and value_bf16 take bfloat16 q and p, else float32 */
     gem_gemm_fn *gemm_f32, *gemm_f16, *gemm_bf16;
     gem_gemm_bf16_bf16_fn *gemm_bf16_bf16;
@@ -199,6 +201,7 @@ struct gem_kernels {
     gem_add_scale_fn *add_scale;
     gem_clamp_fn *clamp;
     gem_to_bf16_fn *to_bf16;
+    gem_int8_to_bf16_fn *int8_to_bf16;
     gem_quantize_fn *quantize;
     gem_gemm_packed_fn *gemm_packed[GEM_N_PK];
     gem_gemm_pairs_fn *gemm_pairs;
@@ -208,8 +211,18 @@ struct gem_kernels {
 enum gem_cpu {
     GEM_CPU_AVX2 = 1,   /* AVX2, FMA, F16C */
     GEM_CPU_AVX512 = 2, /* AVX-512 F, BW, VL, DQ, VNNI */
-    GEM_CPU_BF16 = 4    /* AVX512-BF16 */
+    GEM_CPU_BF16 = 4,   /* AVX512-BF16 */
+    GEM_CPU_VNNI256 = 8 /* AVX-VNNI */
 };
+
+/* Tiers by name, better ones later, and what a machine must have for each. */
+struct gem_kernel_tier {
+    const char *name;
+    unsigned flags;
+};
+
+enum { GEM_N_KERNEL_TIERS = 5 };
+extern const struct gem_kernel_tier gem_kernel_tiers[GEM_N_KERNEL_TIERS];
 
 /* What this machine can run. */
 unsigned gem_cpu_flags(void);
@@ -224,6 +237,7 @@ void gem_kernels_pairs_c(struct gem_kernels *k);
 void gem_kernels_pairs_avx512bf16(struct gem_kernels *k);
 void gem_kernels_float_avx2(struct gem_kernels *k);
 void gem_kernels_packed_avx2(struct gem_kernels *k);
+void gem_kernels_packed_avxvnni(struct gem_kernels *k);
 void gem_kernels_float_avx512(struct gem_kernels *k);
 void gem_kernels_packed_avx512(struct gem_kernels *k);
 void gem_kernels_gemm_avx512bf16(struct gem_kernels *k);

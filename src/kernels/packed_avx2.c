@@ -2,14 +2,10 @@
  * src/kernels/packed_avx2.c - int8 products without VNNI. vpmaddubsw adds two products of a code and an activation
  * into 16 bits and saturates: 255 * 127 * 2 would not fit. So 8-bit codes are multiplied as two nibbles; then all 8
  * additions of a group fit (8 * 15 * 127 * 2 = 30480) and one vpmaddwd widens each sum, times 16 for high nibbles.
- * (The abs/sign trick costs as many instructions, and needs signed codes.)
- *
- * SAME BITS: an output is one lane of one float accumulator, and takes its groups in order of k. How many activations
- * share a tile changes only who else is in registers. The operations on floats are those of packed_avx512.c. */
-#include "kernels/packed.h"
-#include "kernels/simd.h"
+ * (The abs/sign trick costs as many instructions, and needs signed codes.) */
+#include "kernels/simd_packed256.h"
 
-enum { TILE = 4 }; /* activations whose 8 vectors of 16-bit sums fit beside the codes */
+enum { TILE = 4, OFFSET_LAST = 1 }; /* activations whose 8 vectors of 16-bit sums fit beside the codes */
 
 /* Makes the compiler add now and in place. gcc 12 would rather reorder the additions of a loop, run out of registers,
  * and lose a quarter of the speed (4 activations, Q4: 0.20 against 0.24 TOPS, Q8: 0.10 against 0.13). */
@@ -87,16 +83,6 @@ GEM_INLINE void add_products(__m256i ca, __m256i cb, const struct gem_act_cursor
     }
 }
 
-GEM_INLINE __m256i low_nibbles(__m256i c) { return _mm256_and_si256(c, _mm256_set1_epi8(15)); }
-GEM_INLINE __m256i high_nibbles(__m256i c) { return low_nibbles(_mm256_srli_epi16(c, 4)); }
-GEM_INLINE __m256i load_codes(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
-
-/* What a tile works on: a panel, the block that it stands at, and its activations. */
-struct operands {
-    const uint8_t *head, *block;
-    struct gem_act_cursor x;
-};
-
 /* sum[j] = sum of code * q for rows 0..7, sum[TILE + j] for rows 8..15, over group g of 4-bit codes. */
 GEM_INLINE void dot_4_bit(struct gem_pack_layout l, const struct operands *o, int g, int m, __m256i *sum)
 {
@@ -119,17 +105,8 @@ GEM_INLINE void dot_4_bit(struct gem_pack_layout l, const struct operands *o, in
     }
 }
 
-/* What is above the nibbles of columns k..k + 3, of 8 rows. */
-GEM_INLINE __m256i upper_bits(struct gem_pack_layout l, const uint8_t *codes, int k)
-{
-    const int field = gem_field(k);
-    const __m256i upper = load_codes(codes + 64 * gem_field_vector(l, field));
-    return _mm256_and_si256(_mm256_srli_epi16(upper, gem_field_bit(l, field)),
-                            _mm256_set1_epi8((char)((1 << (l.bits - 4)) - 1)));
-}
-
 /* sum[j] = sum of code * q for 8 rows, whose codes in group g have more than 4 bits. */
-GEM_INLINE void dot_wide(struct gem_pack_layout l, const uint8_t *codes, const struct gem_act_cursor *x, int g, int m,
+GEM_INLINE void dot_wide(struct gem_pack_layout l, const struct operands *o, const uint8_t *codes, int g, int m,
                          __m256i *sum)
 {
     const int n_vectors = l.bits == 8 ? 8 : 4;
@@ -139,11 +116,11 @@ GEM_INLINE void dot_wide(struct gem_pack_layout l, const uint8_t *codes, const s
     GEM_UNROLL for (int v = 0; v < n_vectors; v++)
     {
         const __m256i c = load_codes(codes + 64 * v);
-        if (l.bits == 8) add_products(low_nibbles(c), high_nibbles(c), x, 4 * v, m, lo, hi);
+        if (l.bits == 8) add_products(low_nibbles(c), high_nibbles(c), &o->x, 4 * v, m, lo, hi);
         if (l.bits < 8 && (l.group == 32 || g == 0))
-            add_products(low_nibbles(c), upper_bits(l, codes, 4 * v), x, 4 * v, m, lo, hi);
+            add_products(low_nibbles(c), upper_bits(l, codes, 4 * v), &o->x, 4 * v, m, lo, hi);
         if (l.bits < 8 && (l.group == 32 || g == 1))
-            add_products(high_nibbles(c), upper_bits(l, codes, 4 * v + 16), x, 4 * v + 16, m, lo, hi);
+            add_products(high_nibbles(c), upper_bits(l, codes, 4 * v + 16), &o->x, 4 * v + 16, m, lo, hi);
     }
     GEM_UNROLL for (int j = 0; j < m; j++)
     {
@@ -158,122 +135,12 @@ GEM_INLINE void dot_group(struct gem_pack_layout l, const struct operands *o, in
     if (l.bits == 4) {
         dot_4_bit(l, o, g, m, sum);
     } else {
-        dot_wide(l, o->block, &o->x, g, m, sum);
-        dot_wide(l, o->block + 32, &o->x, g, m, sum + TILE);
+        dot_wide(l, o, o->block, g, m, sum);
+        dot_wide(l, o, o->block + 32, g, m, sum + TILE);
     }
 }
 
-/* The scales (which 0) or mins (1) of group g, for one half of the rows. */
-GEM_INLINE __m256 load_scales(struct gem_pack_layout l, const struct operands *o, int g, int which, int half)
-{
-    const uint8_t *scales = o->block + gem_scales_offset(l, g, which) + 8 * half * l.scale_bytes;
-    const uint8_t *halves = l.scale_bytes == 2 ? scales : o->head + 32 * which + 16 * half;
-    const __m256 f = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)halves));
-
-    if (l.scale_bytes == 2) return f;
-    return _mm256_mul_ps(
-        f, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)scales))));
-}
-
-/* y[j] += scale * xscale * (sum code * q - implied * sum q) over group g: the bracket is an exact integer. */
-GEM_INLINE void add_implied(struct gem_pack_layout l, const struct operands *o, int g, int m, __m256 *y)
-{
-    __m256i sum[2 * TILE];
-    __m256 scale0, scale1;
-
-    dot_group(l, o, g, m, sum);
-    scale0 = load_scales(l, o, g, 0, 0);
-    scale1 = load_scales(l, o, g, 0, 1);
-    GEM_UNROLL for (int j = 0; j < m; j++)
-    {
-        const __m256i offset = _mm256_set1_epi32(gem_act_offset(&o->x, j, g, l));
-        const __m256 xs = _mm256_set1_ps(gem_act_at(&o->x, j)->scale);
-        const __m256 f0 = _mm256_cvtepi32_ps(_mm256_add_epi32(sum[j], offset));
-        const __m256 f1 = _mm256_cvtepi32_ps(_mm256_add_epi32(sum[TILE + j], offset));
-        y[j] = _mm256_fmadd_ps(_mm256_mul_ps(scale0, xs), f0, y[j]);
-        y[TILE + j] = _mm256_fmadd_ps(_mm256_mul_ps(scale1, xs), f1, y[TILE + j]);
-    }
-}
-
-/* t[j] += scale * (sum code * q) - min * (sum q) over group g. */
-GEM_INLINE void dot_min(struct gem_pack_layout l, const struct operands *o, int g, int m, __m256 *t)
-{
-    __m256i sum[2 * TILE];
-
-    dot_group(l, o, g, m, sum);
-    GEM_UNROLL for (int half = 0; half < 2; half++)
-    {
-        const __m256 scale = load_scales(l, o, g, 0, half), min = load_scales(l, o, g, 1, half);
-        GEM_UNROLL for (int j = 0; j < m; j++)
-        {
-            const int i = half * TILE + j;
-            const __m256 sum_q = _mm256_set1_ps((float)gem_act_sum(&o->x, j, g, l.group));
-            t[i] = _mm256_fnmadd_ps(min, sum_q, t[i]);
-            t[i] = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(sum[i]), t[i]);
-        }
-    }
-}
-
-/* y[j] += xscale * (the groups of a block, in order of k) */
-GEM_INLINE void add_min(struct gem_pack_layout l, const struct operands *o, int m, __m256 *y)
-{
-    __m256 t[2 * TILE];
-
-    GEM_UNROLL for (int j = 0; j < m; j++) t[j] = t[TILE + j] = _mm256_setzero_ps();
-    dot_min(l, o, 0, m, t);
-    if (l.group == 16) dot_min(l, o, 1, m, t);
-    GEM_UNROLL for (int j = 0; j < m; j++)
-    {
-        const __m256 xs = _mm256_set1_ps(gem_act_at(&o->x, j)->scale);
-        y[j] = _mm256_fmadd_ps(xs, t[j], y[j]);
-        y[TILE + j] = _mm256_fmadd_ps(xs, t[TILE + j], y[TILE + j]);
-    }
-}
-
-GEM_INLINE void add_block(struct gem_pack_layout l, const struct operands *o, int m, __m256 *y)
-{
-    if (!l.implied) {
-        add_min(l, o, m, y);
-        return;
-    }
-    add_implied(l, o, 0, m, y);
-    if (l.group == 16) add_implied(l, o, 1, m, y);
-}
-
-static void store_rows(float *y, __m256 lo, __m256 hi, size_t n_rows)
-{
-    float rows[GEM_PANEL];
-
-    if (n_rows >= GEM_PANEL) {
-        _mm256_storeu_ps(y, lo);
-        _mm256_storeu_ps(y + 8, hi);
-        return;
-    }
-    _mm256_storeu_ps(rows, lo);
-    _mm256_storeu_ps(rows + 8, hi);
-    memcpy(y, rows, n_rows * sizeof *y);
-}
-
-/* The first n_rows rows of a panel times m <= TILE activations. kind and m are constants where it is called. */
-GEM_INLINE void tile(enum gem_pack_kind kind, int np, int m, const uint8_t *panel, size_t panel_bytes,
-                     struct gem_act_cursor x, size_t n_blocks, float *y, size_t ldy, size_t n_rows)
-{
-    const struct gem_pack_layout l = gem_pack_layout(kind);
-    struct operands o = {panel, panel, x};
-    __m256 acc[2 * TILE]; /* rows 0..7, then 8..15 */
-
-    (void)np; /* 1: 16 registers have no room for a second panel */
-    (void)panel_bytes;
-    GEM_UNROLL for (int j = 0; j < m; j++) acc[j] = acc[TILE + j] = _mm256_setzero_ps();
-    for (size_t run = l.head_bytes ? l.n_blocks : n_blocks; n_blocks; n_blocks -= run, o.head = o.block) {
-        o.block = o.head + l.head_bytes;
-        GEM_ROLLED for (size_t i = 0; i < run; i++, o.block += l.block_bytes, gem_act_next(&o.x))
-        {
-            add_block(l, &o, m, acc);
-        }
-    }
-    GEM_UNROLL for (int j = 0; j < m; j++) store_rows(y + j * ldy, acc[j], acc[TILE + j], n_rows);
-}
+#include "kernels/simd_packed256_tile.h"
 
 #define GEMM(kind)                                                                                                     \
     GEM_TILE(kind, 1, 1)                                                                                               \

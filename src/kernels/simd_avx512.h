@@ -74,6 +74,17 @@ static INLINE __m256i narrow(vf a)
 }
 
 static INLINE void v_store_bf16(uint16_t *p, vf a) { _mm256_storeu_si256((__m256i *)p, narrow(a)); }
+/* Of floats that are bfloat16 already. */
+static INLINE void v_store_upper(uint16_t *p, vf a)
+{
+    const __m512i upper = _mm512_srli_epi32(_mm512_castps_si512(a), 16);
+
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(upper));
+}
+static INLINE vf v_load_int8(const int8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+}
 static INLINE void v_store_bf16_n(uint16_t *p, vf a, size_t n) { _mm256_mask_storeu_epi16(p, first(n), narrow(a)); }
 
 /* ---- across lanes -------------------------------------------------------------------------------------------- */

@@ -308,6 +308,11 @@ static void to_bf16(uint16_t *y, const float *x, size_t n)
     if (i < n) v_store_bf16_n(y + i, v_load_n(x + i, n - i, 0.0f), n - i);
 }
 
+static void int8_to_bf16(uint16_t *y, const int8_t *x, size_t n)
+{
+    for (size_t i = 0; i < n; i += LANES) v_store_upper(y + i, v_load_int8(x + i));
+}
+
 static INLINE void install(struct gem_kernels *k)
 {
     k->gemm_f32 = gemm_f32;
@@ -327,6 +332,7 @@ static INLINE void install(struct gem_kernels *k)
     k->add_scale = add_scale;
     k->clamp = clamp;
     k->to_bf16 = to_bf16;
+    k->int8_to_bf16 = int8_to_bf16;
 }
 
 #endif

@@ -2,6 +2,14 @@
  * src/kernels/table.c - which machine this is, and the table for it. */
 #include "kernels/kernels.h"
 
+const struct gem_kernel_tier gem_kernel_tiers[GEM_N_KERNEL_TIERS] = {
+    {"c", 0},
+    {"avx2", GEM_CPU_AVX2},
+    {"avxvnni", GEM_CPU_AVX2 | GEM_CPU_VNNI256},
+    {"avx512", GEM_CPU_AVX2 | GEM_CPU_AVX512},
+    {"avx512bf16", GEM_CPU_AVX2 | GEM_CPU_AVX512 | GEM_CPU_BF16},
+};
+
 #if defined(__x86_64__) && !defined(GEM_C_ONLY)
 #include <cpuid.h>
 
@@ -13,6 +21,14 @@ static bool has_f16c(void)
     return __get_cpuid(1, &a, &b, &c, &d) && (c >> 29 & 1);
 }
 
+/* Compilers of 2022 do not know its name. */
+static bool has_avxvnni(void)
+{
+    unsigned a = 0, b, c, d;
+
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+}
+
 unsigned gem_cpu_flags(void)
 {
     unsigned flags = 0;
@@ -22,6 +38,7 @@ unsigned gem_cpu_flags(void)
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vnni"))
         flags |= GEM_CPU_AVX512;
+    if (flags && has_avxvnni()) flags |= GEM_CPU_VNNI256;
     if (flags & GEM_CPU_AVX512 && __builtin_cpu_supports("avx512bf16")) flags |= GEM_CPU_BF16;
     return flags;
 }
@@ -40,6 +57,10 @@ void gem_kernels_init(struct gem_kernels *k, unsigned cpu)
         k->name = "avx2";
         gem_kernels_float_avx2(k);
         gem_kernels_packed_avx2(k);
+    }
+    if (cpu & GEM_CPU_VNNI256) {
+        k->name = "avxvnni";
+        gem_kernels_packed_avxvnni(k);
     }
     if (cpu & GEM_CPU_AVX512) {
         k->name = "avx512";

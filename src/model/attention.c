@@ -61,13 +61,50 @@ static void rotate(const struct gem_forward *f, uint32_t layer, size_t row, floa
 
 /* ---- keys and values ------------------------------------------------------------------------------------------- */
 
+/* One scale for all of a row; q in [-127, 127]. What is not finite makes the scale NaN, and with it every score. */
+static float quantize_row(int8_t *q, const float *x, size_t n)
+{
+    float max = 0, inverse;
+
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(x[i])) return NAN;
+        if (fabsf(x[i]) > max) max = fabsf(x[i]);
+    }
+    inverse = max > 0x1p-100f ? 127.0f / max : 0;
+    for (size_t i = 0; i < n; i++) q[i] = (int8_t)lrintf(x[i] * inverse);
+    return max / 127.0f;
+}
+
+/* Key and value of one head, as the cache of the row wants them; tmp: room for both. */
+static void store_head(const struct gem_kernels *kern, const struct gem_cache *c, const struct gem_cache_layer *l,
+                       uint32_t head, uint32_t position, const float *k, const float *v, void *tmp)
+{
+    const size_t d = l->head_dim, at = gem_cache_scale(l, head, position);
+    uint16_t *half = tmp;
+    int8_t *byte = tmp;
+
+    switch (c->type) {
+    case GEM_CACHE_F32: gem_cache_put(c, l, head, position, k, v); break;
+    case GEM_CACHE_BF16:
+        kern->to_bf16(half, k, d);
+        kern->to_bf16(half + d, v, d);
+        gem_cache_put(c, l, head, position, half, half + d);
+        break;
+    case GEM_CACHE_INT8:
+        memset(byte, 0, 2 * d);
+        l->k_scale[at] = quantize_row(byte, k, d);
+        l->v_scale[at] = quantize_row(byte + d, v, d);
+        gem_cache_put(c, l, head, position, byte, byte + d);
+        break;
+    }
+}
+
 static void store_rows(void *context, size_t begin, size_t end, unsigned thread)
 {
     const struct job *j = context;
     const struct gem_forward *f = j->f;
     const struct gem_layer_hparams *hl = &f->h->layers[j->layer];
     const size_t d = hl->head_dim, n = hl->n_kv_heads * d;
-    uint16_t *half = (uint16_t *)(void *)f->threads[thread].tile;
 
     for (size_t row = begin; row < end; row++) {
         const struct gem_row *r = &f->rows[row];
@@ -79,13 +116,7 @@ static void store_rows(void *context, size_t begin, size_t end, unsigned thread)
             f->kern->rms_norm(k, k, f->w->layers[j->layer].k_norm, d, f->h->eps);
             if (f->h->value_norm) f->kern->rms_norm(v, v, NULL, d, f->h->eps);
             rotate(f, j->layer, row, k, 1);
-            if (r->cache->type == GEM_F32) {
-                gem_cache_put(r->cache, cl, head, r->position, k, v);
-                continue;
-            }
-            f->kern->to_bf16(half, k, d);
-            f->kern->to_bf16(half + d, v, d);
-            gem_cache_put(r->cache, cl, head, r->position, half, half + d);
+            store_head(f->kern, r->cache, cl, head, r->position, k, v, f->threads[thread].tile);
         }
     }
 }
@@ -107,7 +138,7 @@ void gem_store_kv(struct gem_forward *f, uint32_t layer)
 /* Kernels want queries and probabilities of this cache as bfloat16. */
 static bool is_narrow(const struct gem_forward *f, const struct gem_cache *c)
 {
-    return c->type == GEM_BF16 && f->kern->has_bf16;
+    return c->type != GEM_CACHE_F32 && f->kern->has_bf16;
 }
 
 /* Queries go from f->q [rows, heads, d] to f->query [kv heads, rows, group, d], normalised, rotated and in the form
@@ -204,26 +235,45 @@ static void softmax_row(const struct block *b, uint32_t row, struct range all, f
     *sum = b->f->kern->softmax(s, all.end - all.begin, top);
 }
 
+/* n positions of keys or values in the type that kernels take. */
+static const void *panels(const struct block *b, const uint8_t *stored, uint32_t n, const struct gem_thread_scratch *t)
+{
+    if (b->cache->type != GEM_CACHE_INT8) return stored;
+    b->f->kern->int8_to_bf16(t->panels, (const int8_t *)stored, (size_t)n * b->d);
+    return t->panels;
+}
+
+/* x of each query by the scale of each position, where there are scales. */
+static void scale_columns(const struct block *b, const float *scale, uint32_t n, float *x)
+{
+    if (b->cache->type != GEM_CACHE_INT8) return;
+    for (uint32_t i = 0; i < n_queries(b); i++, x += GEM_SPAN)
+        for (uint32_t j = 0; j < n; j++) x[j] *= scale[j];
+}
+
 static void attend_span(const struct block *b, uint32_t span, const struct gem_thread_scratch *t, struct part out)
 {
     const struct gem_kernels *kern = b->f->kern;
     const struct range all = panels_of(b, span);
     const uint32_t n = all.end - all.begin, n_q = n_queries(b);
-    const size_t key = gem_cache_panel(b->layer, b->kv, all.begin) * gem_row_bytes(b->cache->type, 1);
+    const size_t key = gem_cache_panel(b->layer, b->kv, all.begin) * gem_cache_element(b->cache->type);
+    const size_t scale = gem_cache_scale(b->layer, b->kv, all.begin);
     const size_t query = ((size_t)b->kv * b->f->n_rows + b->first) * b->group * b->d;
-    const bool wide = b->cache->type == GEM_F32, narrow = is_narrow(b->f, b->cache);
+    const bool wide = b->cache->type == GEM_CACHE_F32, narrow = is_narrow(b->f, b->cache);
     const void *q = narrow ? (const void *)((uint16_t *)b->f->query + query) : (float *)b->f->query + query;
 
-    (wide ? kern->score_f32 : kern->score_bf16)(q, b->d, b->layer->k + key, t->scores, GEM_SPAN, n_q, n / GEM_PANEL,
-                                                b->d);
-    for (uint32_t i = 0; i < n_q; i++) {
-        float *s = t->scores + (size_t)i * GEM_SPAN;
-        softmax_row(b, b->first + i / b->group, all, s, &out.top[i], &out.sum[i]);
-        if (narrow) kern->to_bf16(t->probs + (size_t)i * GEM_SPAN, s, n);
-    }
+    (wide ? kern->score_f32 : kern->score_bf16)(q, b->d, panels(b, b->layer->k + key, n, t), t->scores, GEM_SPAN, n_q,
+                                                n / GEM_PANEL, b->d);
+    scale_columns(b, b->layer->k_scale + scale, n, t->scores);
+    for (uint32_t i = 0; i < n_q; i++)
+        softmax_row(b, b->first + i / b->group, all, t->scores + (size_t)i * GEM_SPAN, &out.top[i], &out.sum[i]);
+    scale_columns(b, b->layer->v_scale + scale, n, t->scores);
+    for (uint32_t i = 0; i < n_q && narrow; i++)
+        kern->to_bf16(t->probs + (size_t)i * GEM_SPAN, t->scores + (size_t)i * GEM_SPAN, n);
     memset(out.value, 0, (size_t)n_q * b->d * sizeof *out.value);
     (wide ? kern->value_f32 : kern->value_bf16)(narrow ? (const void *)t->probs : t->scores, GEM_SPAN,
-                                                b->layer->v + key, b->d, out.value, b->d, n_q, n, b->d);
+                                                panels(b, b->layer->v + key, n, t), b->d, out.value, b->d, n_q, n,
+                                                b->d);
 }
 
 /* ---- combining spans ------------------------------------------------------------------------------------------- */

@@ -19,20 +19,33 @@ static uint32_t layer_cap(const struct gem_hparams *h, uint32_t i, uint32_t cont
     return h->layers[i].global ? whole_spans(context) : local_cap;
 }
 
-static uint64_t layer_bytes(const struct gem_hparams *h, uint32_t i, enum gem_type type, uint32_t cap)
+size_t gem_cache_element(enum gem_cache_type type)
 {
-    return gem_align_up((uint64_t)h->layers[i].n_kv_heads * cap * h->layers[i].head_dim * gem_row_bytes(type, 1));
+    return type == GEM_CACHE_F32 ? 4 : type == GEM_CACHE_BF16 ? 2 : 1;
 }
 
-uint64_t gem_cache_bytes(const struct gem_hparams *h, enum gem_type type, uint32_t context, uint32_t local_cap)
+static uint64_t layer_bytes(const struct gem_hparams *h, uint32_t i, enum gem_cache_type type, uint32_t cap)
+{
+    return gem_align_up((uint64_t)h->layers[i].n_kv_heads * cap * h->layers[i].head_dim * gem_cache_element(type));
+}
+
+static uint64_t scale_bytes(const struct gem_hparams *h, uint32_t i, enum gem_cache_type type, uint32_t cap)
+{
+    return type == GEM_CACHE_INT8 ? gem_align_up((uint64_t)h->layers[i].n_kv_heads * cap * sizeof(float)) : 0;
+}
+
+uint64_t gem_cache_bytes(const struct gem_hparams *h, enum gem_cache_type type, uint32_t context, uint32_t local_cap)
 {
     uint64_t n = gem_align_up(h->n_own * sizeof(struct gem_cache_layer));
 
-    for (uint32_t i = 0; i < h->n_own; i++) n += 2 * layer_bytes(h, i, type, layer_cap(h, i, context, local_cap));
+    for (uint32_t i = 0; i < h->n_own; i++) {
+        const uint32_t cap = layer_cap(h, i, context, local_cap);
+        n += 2 * (layer_bytes(h, i, type, cap) + scale_bytes(h, i, type, cap));
+    }
     return n;
 }
 
-gem_status gem_cache_open(struct gem_cache *c, const struct gem_hparams *h, enum gem_type type, uint32_t context,
+gem_status gem_cache_open(struct gem_cache *c, const struct gem_hparams *h, enum gem_cache_type type, uint32_t context,
                           uint32_t local_cap, gem_error *err)
 {
     gem_status st;
@@ -50,6 +63,9 @@ gem_status gem_cache_open(struct gem_cache *c, const struct gem_hparams *h, enum
         c->layers[i] = (struct gem_cache_layer){.cap = cap, .head_dim = h->layers[i].head_dim, .bytes = bytes};
         c->layers[i].k = gem_arena_take(&c->arena, bytes);
         c->layers[i].v = gem_arena_take(&c->arena, bytes);
+        if (type != GEM_CACHE_INT8) continue;
+        c->layers[i].k_scale = gem_arena_take(&c->arena, (size_t)scale_bytes(h, i, type, cap));
+        c->layers[i].v_scale = gem_arena_take(&c->arena, (size_t)scale_bytes(h, i, type, cap));
     }
     return GEM_OK;
 }
@@ -83,13 +99,18 @@ void gem_cache_commit(struct gem_cache *c, uint32_t count)
 void gem_cache_clear(struct gem_cache *c)
 {
     for (uint32_t i = 0; i < c->n_layers; i++) {
-        memset(c->layers[i].k, 0, c->layers[i].bytes);
-        memset(c->layers[i].v, 0, c->layers[i].bytes);
+        const struct gem_cache_layer *l = &c->layers[i];
+
+        memset(l->k, 0, l->bytes);
+        memset(l->v, 0, l->bytes);
+        if (c->type != GEM_CACHE_INT8) continue;
+        memset(l->k_scale, 0, l->bytes / l->head_dim * sizeof(float));
+        memset(l->v_scale, 0, l->bytes / l->head_dim * sizeof(float));
     }
     gem_cache_cut(c, 0);
 }
 
-/* uint32_t stands for any element of four bytes, uint16_t for any of two. */
+/* uint32_t stands for any element of four bytes, uint16_t for any of two, uint8_t for any of one. */
 static void put_4(uint32_t *key, uint32_t *value, uint32_t lane, const uint32_t *k, const uint32_t *v, uint32_t d)
 {
     for (uint32_t i = 0; i < d; i++) key[i * GEM_PANEL + lane] = k[i];
@@ -104,14 +125,23 @@ static void put_2(uint16_t *key, uint16_t *value, uint32_t lane, const uint16_t 
     for (uint32_t i = 0; i < d; i++) out[2 * i] = v[i];
 }
 
+static void put_1(uint8_t *key, uint8_t *value, uint32_t lane, const uint8_t *k, const uint8_t *v, uint32_t d)
+{
+    uint8_t *out = value + (size_t)(lane / 2) * 2 * d + lane % 2;
+
+    for (uint32_t i = 0; i < d; i++) key[(i / 2 * GEM_PANEL + lane) * 2 + i % 2] = k[i];
+    for (uint32_t i = 0; i < d; i++) out[2 * i] = v[i];
+}
+
 void gem_cache_put(const struct gem_cache *c, const struct gem_cache_layer *l, uint32_t kv, uint32_t p, const void *key,
                    const void *value)
 {
     const size_t at = gem_cache_panel(l, kv, p);
     const uint32_t lane = p % GEM_PANEL;
 
-    if (c->type == GEM_F32)
-        put_4((uint32_t *)l->k + at, (uint32_t *)l->v + at, lane, key, value, l->head_dim);
-    else
-        put_2((uint16_t *)l->k + at, (uint16_t *)l->v + at, lane, key, value, l->head_dim);
+    switch (c->type) {
+    case GEM_CACHE_F32: put_4((uint32_t *)l->k + at, (uint32_t *)l->v + at, lane, key, value, l->head_dim); return;
+    case GEM_CACHE_BF16: put_2((uint16_t *)l->k + at, (uint16_t *)l->v + at, lane, key, value, l->head_dim); return;
+    case GEM_CACHE_INT8: put_1(l->k + at, l->v + at, lane, key, value, l->head_dim); return;
+    }
 }

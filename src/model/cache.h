@@ -2,7 +2,7 @@
  * src/model/cache.h - keys and values of one session.
  * Local layers keep the newest `cap` positions in a ring, global layers keep all; callers speak in absolute
  * positions. All memory is taken at creation: a step cannot run out half way. Elements are float32 in the exact
- * tier; in the fast one bfloat16, but for mixtures of experts. */
+ * tier; in the fast one bfloat16, but for mixtures of experts, or int8 with a scale for each position and head. */
 #ifndef GEM_MODEL_CACHE_H
 #define GEM_MODEL_CACHE_H
 
@@ -14,9 +14,12 @@
  * function of the position alone; and a ring holds whole ones, so that none wraps around. */
 enum { GEM_SPAN = 256 };
 
+enum gem_cache_type { GEM_CACHE_F32, GEM_CACHE_BF16, GEM_CACHE_INT8 };
+
 struct gem_cache_layer {
-    uint8_t *k, *v; /* [n_kv_heads, cap / 16] panels (kernels.h); NULL in layers that share a cache */
-    uint32_t cap;   /* positions held, a multiple of GEM_SPAN; position p lies at p % cap */
+    uint8_t *k, *v;           /* [n_kv_heads, cap / 16] panels (kernels.h; int8 lies as bfloat16 does) */
+    float *k_scale, *v_scale; /* [n_kv_heads, cap] of int8; else NULL */
+    uint32_t cap;             /* positions held, a multiple of GEM_SPAN; position p lies at p % cap */
     uint32_t head_dim;
     size_t bytes; /* of k, and of v */
 };
@@ -25,8 +28,8 @@ struct gem_cache {
     struct gem_arena arena;
     struct gem_cache_layer *layers; /* [n_layers]: those that own a cache */
     uint32_t n_layers;
-    enum gem_type type; /* of elements: GEM_F32 or GEM_BF16 */
-    uint32_t context;   /* capacity in positions */
+    enum gem_cache_type type;
+    uint32_t context; /* capacity in positions */
     uint32_t local_cap, window;
     uint32_t n;   /* positions [0, n) are computed */
     uint32_t low; /* local layers have lost positions below this one */
@@ -37,8 +40,8 @@ enum { GEM_MAX_MEDIA_BLOCK = 1120 }; /* soft tokens of one image or frame */
 /* Positions that rings hold, in whole spans: the window, and as many more as a session may be taken back by, or one
  * chunk writes. A chunk has room for the largest image where its tokens see each other. */
 uint32_t gem_cache_local_cap(const struct gem_hparams *h, uint32_t context, uint32_t slack, uint32_t chunk);
-uint64_t gem_cache_bytes(const struct gem_hparams *h, enum gem_type type, uint32_t context, uint32_t local_cap);
-gem_status gem_cache_open(struct gem_cache *c, const struct gem_hparams *h, enum gem_type type, uint32_t context,
+uint64_t gem_cache_bytes(const struct gem_hparams *h, enum gem_cache_type type, uint32_t context, uint32_t local_cap);
+gem_status gem_cache_open(struct gem_cache *c, const struct gem_hparams *h, enum gem_cache_type type, uint32_t context,
                           uint32_t local_cap, gem_error *err);
 void gem_cache_close(struct gem_cache *c);
 
@@ -49,9 +52,12 @@ void gem_cache_cut(struct gem_cache *c, uint32_t n);
 /* Positions [n, n + count) have been written in every layer. */
 void gem_cache_commit(struct gem_cache *c, uint32_t count);
 
-/* Writes key and value of one head at position p, [head_dim] of the cache's type each. */
+/* Writes key and value of one head at position p, [head_dim] of the cache's type each. Scales of int8 are written where
+ * gem_cache_scale says. */
 void gem_cache_put(const struct gem_cache *c, const struct gem_cache_layer *l, uint32_t kv, uint32_t p, const void *key,
                    const void *value);
+/* Bytes of an element. */
+size_t gem_cache_element(enum gem_cache_type type);
 /* Forgets everything, and values that are not finite with it: attention multiplies what it does not look at by 0. */
 void gem_cache_clear(struct gem_cache *c);
 
@@ -59,6 +65,12 @@ void gem_cache_clear(struct gem_cache *c);
 static inline size_t gem_cache_panel(const struct gem_cache_layer *l, uint32_t kv, uint32_t p)
 {
     return ((size_t)kv * l->cap + p % l->cap / GEM_PANEL * GEM_PANEL) * l->head_dim;
+}
+
+/* Where the scales of position p lie in k_scale and v_scale. */
+static inline size_t gem_cache_scale(const struct gem_cache_layer *l, uint32_t kv, uint32_t p)
+{
+    return (size_t)kv * l->cap + p % l->cap;
 }
 
 #endif

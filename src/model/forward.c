@@ -105,6 +105,7 @@ static void layout(struct gem_forward *f, unsigned n_threads)
             .probs = take(a, queries * GEM_SPAN, sizeof(uint16_t)),
             .top = take(a, queries, sizeof(float)),
             .sum = take(a, queries, sizeof(float)),
+            .panels = take(a, (uint64_t)GEM_SPAN * w.head_dim, sizeof(uint16_t)),
             .part = take(a, queries * w.head_dim, sizeof(float)),
             .states = take(a, queries, sizeof(struct gem_softmax_state)),
             .tile = take(a, GEM_TILE * w.widest, sizeof(float)),

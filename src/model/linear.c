@@ -82,24 +82,29 @@ static void packed_panels(void *context, size_t begin, size_t end, unsigned thre
     }
 }
 
+/* How many panels share the load of a pair of activations; one row alone reads a single stream of weights faster. */
+enum { WIDE_PANELS = 2 };
+
 /* The same with pairs of int8 rows, whose products are added. */
 static void packed_panels_wide(void *context, size_t begin, size_t end, unsigned thread)
 {
     const struct job *j = context;
     const struct gem_matrix *mat = j->mat;
     const uint32_t k = mat->cols;
-    float pairs[ACT_BLOCK_ROWS][GEM_PANEL];
+    const size_t step = j->act->m == 1 ? 1 : WIDE_PANELS;
+    float pairs[ACT_BLOCK_ROWS][WIDE_PANELS * GEM_PANEL];
 
     (void)thread;
     for (uint32_t at = 0; at < j->act->m; at += ACT_BLOCK_ROWS / 2) {
         const uint32_t left = j->act->m - at, m = left < ACT_BLOCK_ROWS / 2 ? left : ACT_BLOCK_ROWS / 2;
 
-        for (size_t p = begin; p < end; p++) {
-            const size_t first = p * GEM_PANEL, rest = mat->rows - first, n = rest < GEM_PANEL ? rest : GEM_PANEL;
+        for (size_t p = begin; p < end; p += step) {
+            const size_t np = end - p < step ? end - p : step, first = p * GEM_PANEL, rest = mat->rows - first;
+            const size_t n = rest < np * GEM_PANEL ? rest : np * GEM_PANEL;
 
-            j->f->kern->gemm_packed[mat->kind](mat->panels + p * gem_panel_bytes(mat->kind, k), 1, n,
-                                               j->act->other + 2 * at * gem_act_bytes(k), 2 * m, pairs[0], GEM_PANEL,
-                                               k);
+            j->f->kern->gemm_packed[mat->kind](mat->panels + p * gem_panel_bytes(mat->kind, k), np, n,
+                                               j->act->other + 2 * at * gem_act_bytes(k), 2 * m, pairs[0],
+                                               WIDE_PANELS * GEM_PANEL, k);
             for (uint32_t r = 0; r < m; r++)
                 for (size_t i = 0; i < n; i++)
                     j->y[(at + r) * j->ldy + first + i] = pairs[2 * r][i] + pairs[2 * r + 1][i];

@@ -27,6 +27,16 @@ def stream(ids):
 
 
 class Tokenize(Case):
+    def test_int8_cache(self):
+        """Other logits, but hardly; the exact tier refuses."""
+        ids = [2 + i * 37 % 900 for i in range(300)]
+        wide = self.probe(MIXED, ids, '--precision', 'fast')['logits'][1]
+        eight = self.probe(MIXED, ids, '--precision', 'fast', '--int8-cache')['logits'][1]
+        error = sum((a - b) ** 2 for a, b in zip(wide, eight)) / sum(a * a for a in wide)
+        self.assertTrue(0 < error < 0.05 ** 2, error)  # what the fast tier may be off by
+        self.bad(2, 'probe', '--precision', 'exact', '--int8-cache', '-o', self.dir / 'x', MIXED, self.case(ids),
+                 says='fast tier')
+
     def test_forms_agree(self):
         for model in (E2B, MIXED, GEMMA3):
             text = 'Hello "world"\n  naïve 🙂 <|turn> end'

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Wrong command lines: exit code 2, the option by name, the nearest known one, and where help is."""
+import json
+import os
+
 from harness import E2B, Case, main
 
 
@@ -50,6 +53,12 @@ class Usage(Case):
         self.bad(2, 'tokenize', '--ids', '--json', 'm', 't', says='only one of')
         self.bad(2, 'help', '--man', '--completion', 'zsh', says='only one of')
         self.bad(2, 'run', '--greedy', '--temperature', '1', E2B, 't', says='contradict')
+
+    def test_environment(self):
+        self.bad(2, 'run', E2B, 't', says='GEMMULE_CPU is one of c, avx2', env={**os.environ, 'GEMMULE_CPU': 'z80'})
+        words = ['bench', '--json', '-p', '1', '-n', '1', '-r', '1', E2B]
+        self.assertEqual(json.loads(self.good(*words, env={**os.environ, 'GEMMULE_CPU': 'c'}))['cpu'], 'c')
+        self.bad(2, 'bench', '--cpu', 'z80', E2B, says='--cpu is one of', env={**os.environ, 'GEMMULE_CPU': 'c'})
 
     def test_logit_bias(self):
         for text in ('5', '=1', 'x=1', '-1=1', '5=', '5=x', '5=inf', '5=nan', '123456789012345678901234567890=1'):

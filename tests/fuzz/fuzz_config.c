@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (h.rope_local.n_rot > 2048 || h.rope_global.n_rot > 2048 || h.placeholders[0] >= (int64_t)h.vocab) abort();
     if (gem_forward_bytes(&h, 4096, 256) == 0) abort();
-    if (gem_cache_bytes(&h, GEM_F32, h.context, h.context) == 0) abort();
+    if (gem_cache_bytes(&h, GEM_CACHE_F32, h.context, h.context) == 0) abort();
     gem_hparams_size_label(&h);
     return 0;
 }

@@ -18,6 +18,7 @@ struct bench {
     int32_t tokens[N_TOKENS], other[N_OTHER];
     float *expected; /* [N_TOKENS, vocab]: one thread, one chunk */
     const char *what;
+    bool int8_cache;
     bool quick; /* fewer combinations: for what other tiers or builds try in full */
 };
 
@@ -40,9 +41,9 @@ static gem_engine *open_engine(const struct bench *b, uint32_t threads, uint32_t
     return e;
 }
 
-static gem_session *open_session(gem_engine *e)
+static gem_session *open_session(const struct bench *b, gem_engine *e)
 {
-    const gem_session_options o = {.context = 1024, .local_slack = 64};
+    const gem_session_options o = {.context = 1024, .local_slack = 64, .int8_cache = b->int8_cache};
     gem_session *s;
     gem_error err;
 
@@ -82,7 +83,7 @@ static void try_threads_and_chunks(const struct bench *b)
     for (int threads = 1; threads <= 4; threads += b->quick ? 2 : 1)
         for (size_t c = b->quick ? (size_t)threads / 2 : 0; c < 4; c += b->quick ? 2 : 1) {
             gem_engine *e = open_engine(b, (uint32_t)threads, (uint32_t)chunks[c]);
-            gem_session *s = open_session(e);
+            gem_session *s = open_session(b, e);
             gem_advance it = {
                 .session = s, .tokens = b->tokens, .n_tokens = N_TOKENS, .on_logits = keep_row, .user = rows};
 
@@ -101,7 +102,7 @@ static void try_kept_prefixes(const struct bench *b)
 {
     static const size_t cuts[] = {N_TOKENS - 1, 120, 60, 1};
     gem_engine *e = open_engine(b, 2, 64);
-    gem_session *s = open_session(e);
+    gem_session *s = open_session(b, e);
     int32_t wrong[N_TOKENS + 20];
 
     for (size_t n = 1; n <= 40; n++) {
@@ -138,7 +139,7 @@ static void try_kept_prefixes(const struct bench *b)
 static void try_company(const struct bench *b)
 {
     gem_engine *e = open_engine(b, 2, 50);
-    gem_session *s[3] = {open_session(e), open_session(e), open_session(e)};
+    gem_session *s[3] = {open_session(b, e), open_session(b, e), open_session(b, e)};
     float *rows = malloc(N_TOKENS * b->vocab * sizeof *rows);
     gem_advance items[3] = {
         {.session = s[0], .tokens = b->other, .n_tokens = N_OTHER},
@@ -159,16 +160,17 @@ static void try_company(const struct bench *b)
     gem_engine_close(e);
 }
 
-static void try_model(const char *path, gem_precision precision, const char *cpu, bool quick)
+static void try_model(const char *path, gem_precision precision, bool int8_cache, const char *cpu, bool quick)
 {
     const gem_model_options o = {.precision = precision, .cpu = cpu};
-    struct bench b = {0};
+    struct bench b = {.int8_cache = int8_cache};
     char what[512];
     gem_error err;
     gem_status st = gem_model_open(&b.model, path, &o, &err);
 
     if (st == GEM_E_UNSUPPORTED && strstr(err.message, "does not have")) return; /* a tier of another machine */
-    snprintf(what, sizeof what, "%s, %s, %s", path, precision ? "exact" : "fast", cpu);
+    snprintf(what, sizeof what, "%s, %s%s, %s", path, precision ? "exact" : "fast", int8_cache ? ", int8 cache" : "",
+             cpu);
     b.what = what;
     b.quick = quick;
     if (st) {
@@ -184,7 +186,7 @@ static void try_model(const char *path, gem_precision precision, const char *cpu
     }
     b.expected = malloc(N_TOKENS * b.vocab * sizeof *b.expected);
     gem_engine *e = open_engine(&b, 1, 256);
-    gem_session *s = open_session(e);
+    gem_session *s = open_session(&b, e);
     gem_advance it = {
         .session = s, .tokens = b.tokens, .n_tokens = N_TOKENS, .on_logits = keep_row, .user = b.expected};
     advance(e, &it, 1);
@@ -219,7 +221,7 @@ static const char *best_tier(const char *path)
 
 int main(int argc, char **argv)
 {
-    static const char *const tiers[] = {"c", "avx2", "avx512", "avx512bf16"};
+    static const char *const tiers[] = {"c", "avx2", "avxvnni", "avx512", "avx512bf16"};
     const bool quick = argc > 1 && !strcmp(argv[1], "--quick");
 
     for (int i = 1 + quick; i < argc; i++) {
@@ -227,8 +229,9 @@ int main(int argc, char **argv)
         for (size_t t = 0; t < sizeof tiers / sizeof *tiers; t++) {
             const bool is_best = best && !strcmp(best, tiers[t]);
             if (quick && !is_best) continue;
-            try_model(argv[i], GEM_PRECISION_EXACT, tiers[t], quick || !is_best);
-            try_model(argv[i], GEM_PRECISION_FAST, tiers[t], quick || !is_best);
+            try_model(argv[i], GEM_PRECISION_EXACT, false, tiers[t], quick || !is_best);
+            try_model(argv[i], GEM_PRECISION_FAST, false, tiers[t], quick || !is_best);
+            if (is_best) try_model(argv[i], GEM_PRECISION_FAST, true, tiers[t], true);
         }
     }
     return check_failures ? EXIT_FAILURE : EXIT_SUCCESS;

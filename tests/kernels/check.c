@@ -288,7 +288,7 @@ static void on_fault(int signal_number)
 static unsigned runnable(void)
 {
 #if defined(GEM_SIMDE)
-    return GEM_CPU_AVX2 | GEM_CPU_AVX512 | GEM_CPU_BF16;
+    return GEM_CPU_AVX2 | GEM_CPU_VNNI256 | GEM_CPU_AVX512 | GEM_CPU_BF16;
 #else
     return gem_cpu_flags();
 #endif
@@ -312,21 +312,12 @@ static void run_tier(const char *tier, unsigned cpu)
 
 static int usage(void)
 {
-    printf("usage: test_kernels [--seed N] [--tier c|avx2|avx512|avx512bf16] [--bench] [part of a function's name]\n");
+    printf("usage: test_kernels [--seed N] [--tier NAME] [--bench] [part of a function's name]\n");
     return EXIT_FAILURE;
 }
 
 int main(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        unsigned needs, cpu;
-    } tiers[] = {
-        {"c", 0, 0},
-        {"avx2", GEM_CPU_AVX2, GEM_CPU_AVX2},
-        {"avx512", GEM_CPU_AVX512, GEM_CPU_AVX2 | GEM_CPU_AVX512},
-        {"avx512bf16", GEM_CPU_BF16, GEM_CPU_AVX2 | GEM_CPU_AVX512 | GEM_CPU_BF16},
-    };
     const char *only = NULL;
 
     for (int a = 1; a < argc; a++) {
@@ -351,12 +342,12 @@ int main(int argc, char **argv)
     signal(SIGBUS, on_fault);
     signal(SIGILL, on_fault);
     gem_kernels_init(&state.definition, 0);
-    for (size_t i = 0; i < COUNT(tiers); i++) {
-        if (only && strcmp(only, tiers[i].name)) continue;
-        if ((runnable() & tiers[i].needs) == tiers[i].needs)
-            run_tier(tiers[i].name, tiers[i].cpu);
+    for (const struct gem_kernel_tier *t = gem_kernel_tiers; t < gem_kernel_tiers + GEM_N_KERNEL_TIERS; t++) {
+        if (only && strcmp(only, t->name)) continue;
+        if ((runnable() & t->flags) == t->flags)
+            run_tier(t->name, t->flags);
         else
-            printf("skipped %s: this machine cannot run it\n", tiers[i].name);
+            printf("skipped %s: this machine cannot run it\n", t->name);
     }
     if (!state.bench && !state.n_funcs) return usage(); /* a filter that fits nothing checks nothing */
     return state.n_failed ? EXIT_FAILURE : EXIT_SUCCESS;

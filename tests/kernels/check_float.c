@@ -398,6 +398,20 @@ static void check_to_bf16_block(const struct gem_kernels *k, float *x, size_t n)
     check_bits(cut, y, n, sizeof *y);
 }
 
+static void check_int8_to_bf16_block(const struct gem_kernels *k, float *x, size_t n)
+{
+    const size_t whole = n / 16 * 16;
+    int8_t *q = check_buf(whole);
+    uint16_t *y = check_buf(whole * sizeof *y);
+
+    for (size_t i = 0; i < whole; i++) q[i] = (int8_t)(isfinite(x[i]) ? (int)fmod((double)x[i] * 1000, 128.0) : -128);
+    k->int8_to_bf16(y, q, whole);
+    for (size_t i = 0; i < whole; i++) {
+        const float want = q[i], got = gem_bf16_to_f32(y[i]);
+        check_bits(&got, &want, 1, sizeof got);
+    }
+}
+
 /* Rounded as C rounds, so all tiers agree to the bit; NaN apart, whose payload depends on the order of operands. */
 static void check_same(const float *got, const float *want, size_t n)
 {
@@ -452,6 +466,7 @@ static void check_elements(const struct gem_kernels *k)
         {"sigmoid_mul", (check_fn *)k->sigmoid_mul, check_sigmoid_block},
         {"softcap", (check_fn *)k->softcap, check_softcap_block},
         {"to_bf16", (check_fn *)k->to_bf16, check_to_bf16_block},
+        {"int8_to_bf16", (check_fn *)k->int8_to_bf16, check_int8_to_bf16_block},
         {"add", (check_fn *)k->add, check_add_block},
         {"add_scale", (check_fn *)k->add_scale, check_add_scale_block},
         {"clamp", (check_fn *)k->clamp, check_clamp_block},

