@@ -140,6 +140,7 @@ typedef struct gem_model_info {
     uint64_t mapped_bytes;        /* weights used straight from the mapped files */
     uint64_t packed_bytes;        /* weights repacked in memory */
     uint64_t ram_bytes;           /* the least ceiling with which engine and session of default size can be opened */
+    uint64_t token_bytes;         /* weights read to compute one token alone: the floor of decoding, caches apart */
 } gem_model_info;
 
 /* Lives as long as the model. */
@@ -246,7 +247,9 @@ typedef struct gem_engine_stats {
     uint64_t ple_kept;  /* of these, found in memory */
     uint64_t ple_bytes; /* read from the file for the others */
     double ple_seconds; /* that this took, copies included */
-    uint64_t reserved[8];
+    uint64_t n_batches; /* computed: each reads the weights once ... */
+    uint64_t n_rows;    /* ... for all its rows, which are tokens of one or several sessions */
+    uint64_t reserved[6];
 } gem_engine_stats;
 GEM_API void gem_engine_get_stats(const gem_engine *engine, gem_engine_stats *out);
 
@@ -270,6 +273,11 @@ GEM_API void gem_session_close(gem_session *session);
 GEM_API uint64_t gem_session_bytes(const gem_model *model, const gem_session_options *options,
                                    const gem_engine_options *engine_options);
 GEM_API uint64_t gem_engine_bytes(const gem_model *model, const gem_engine_options *options);
+
+/* `to` forgets what it held and holds what `from` does, so that a common beginning is computed once. It can then be
+ * taken back as far as its local_slack reaches. Neither may be advancing. GEM_E_LIMIT when it does not fit,
+ * GEM_E_ARGUMENT sessions of different models, or of which one has an int8_cache. */
+GEM_API gem_status gem_session_copy(gem_session *to, const gem_session *from, gem_error *err);
 
 /* Tokens that the session holds. The pointer is valid until the session advances. */
 GEM_API size_t gem_session_tokens(const gem_session *session, const int32_t **tokens);
@@ -548,7 +556,7 @@ typedef struct gem_generate_options {
     size_t min_tokens; /* stop tokens are not drawn before so many; a constraint's end comes when it comes */
     const gem_stop_string
         *stop_strings;            /* text at which to end, found across the borders of tokens. Not with a constraint */
-    size_t n_stop_strings;        /* at most 64, of 1 to 1024 bytes */
+    size_t n_stop_strings;        /* at most 64, of 1 to 1024 bytes; the first that is complete ends the text */
     gem_text_fn *on_text;         /* optional: the text as whole characters, without control tokens and stop strings */
     gem_logprobs_fn *on_logprobs; /* optional: told once of every generated token, in order */
     uint32_t top_logprobs;        /* alternatives that it is told of, 0 to 100 */
@@ -571,6 +579,7 @@ typedef struct gem_generate_stats {
     gem_finish finish;
     int32_t stop_token;  /* that ended it, or -1 */
     int32_t stop_string; /* index of the one that ended it, or -1 */
+    uint64_t seed;       /* that it was drawn with */
 } gem_generate_stats;
 
 /* A new token, also one whose text a stop string takes back. Return false to stop. */
@@ -584,13 +593,33 @@ GEM_API gem_status gem_generate(gem_session *session, const int32_t *prompt, siz
                                 const gem_generate_options *options, gem_token_fn *on_token, void *user,
                                 gem_generate_stats *stats, gem_error *err);
 
-/* The same n times, one after the other: the prompt is computed once, and each sample continues it with a seed of its
- * own (made of sampling->seed and the sample's number; the first has the seed itself).
- *   on_sample  told before each sample begins and, with stats, when it has ended; may be NULL. Return false to end */
-typedef bool gem_sample_fn(void *user, size_t sample, const gem_generate_stats *stats);
+/* The same n times at once: the prompt is computed once, and all samples continue it together, so that weights are read
+ * once for all. Each has a seed of its own (made of sampling->seed and its number; the first has the seed itself) and
+ * gives what gem_generate gives with that seed. All but the first are in sessions of their own while it runs, with room
+ * for the prompt and max_tokens.
+ *   users  [n_samples] what the callbacks of a sample receive; NULL: NULL. Of the prompt only the first is told
+ *   stats  [n_samples]; may be NULL */
 GEM_API gem_status gem_generate_samples(gem_session *session, const int32_t *prompt, size_t n_prompt, size_t n_samples,
-                                        const gem_generate_options *options, gem_token_fn *on_token,
-                                        gem_sample_fn *on_sample, void *user, gem_error *err);
+                                        const gem_generate_options *options, gem_token_fn *on_token, void *const *users,
+                                        gem_generate_stats *stats, gem_error *err);
+
+/* An answer on its way, for programs that generate many together. Its session, the prompt's media and what `options`
+ * points to are borrowed until it is closed; the prompt is copied. */
+typedef struct gem_generation gem_generation;
+
+/* As gem_generate, but nothing is computed yet. */
+GEM_API gem_status gem_generation_open(gem_generation **out, gem_session *session, const int32_t *prompt,
+                                       size_t n_prompt, const gem_generate_options *options, gem_token_fn *on_token,
+                                       void *user, gem_error *err);
+/* The next token, and those that are forced behind it, of each that has not ended: what they need is computed in one
+ * step, as gem_engine_advance would. Their sessions are of this engine, and different ones. After an error of the
+ * engine all of them are to be closed.
+ *   n_left  out: those that have not ended */
+GEM_API gem_status gem_engine_generate(gem_engine *engine, gem_generation *const *items, size_t n_items, size_t *n_left,
+                                       gem_error *err);
+/* What is known so far; all of it when it has ended. Returns whether it has. */
+GEM_API bool gem_generation_get_stats(const gem_generation *generation, gem_generate_stats *out);
+GEM_API void gem_generation_close(gem_generation *generation); /* accepts NULL */
 
 /* ---- conversations ----------------------------------------------------------------------------------- */
 
@@ -652,6 +681,9 @@ GEM_API void gem_chat_prompt_close(gem_chat_prompt *prompt);
 GEM_API size_t gem_chat_prompt_tokens(const gem_chat_prompt *prompt, const int32_t **tokens);
 GEM_API size_t gem_chat_prompt_text(const gem_chat_prompt *prompt, const char **text);
 
+/* Whether the answer may begin with a thought, or is in one: what a constraint of it must know. */
+GEM_API gem_thought gem_chat_prompt_thought(const gem_chat_prompt *prompt);
+
 /* An image, sound or video of the conversation: its placeholder is one token, to be expanded by who has the media. A
  * caller that has not must refuse the prompt. */
 typedef struct gem_chat_media {
@@ -689,11 +721,15 @@ GEM_API gem_status gem_chat_parser_push(gem_chat_parser *parser, int32_t token, 
 GEM_API gem_status gem_chat_parser_push_text(gem_chat_parser *parser, const char *text, size_t n, gem_error *err);
 /* The end: what was held back comes out. */
 GEM_API gem_status gem_chat_parser_finish(gem_chat_parser *parser, gem_error *err);
+/* Ends the text of the answer, thoughts and calls apart, before one of these strings, wherever tokens cut it; nothing
+ * is told behind it. To be called before the first token; the strings are borrowed until the parser is closed. At most
+ * 64, of 1 to 1024 bytes. */
+GEM_API gem_status gem_chat_parser_set_stop(gem_chat_parser *parser, const gem_stop_string *strings, size_t n,
+                                            gem_error *err);
+/* Index of the one that has come, so that nothing more needs to be generated; or -1. */
+GEM_API int32_t gem_chat_parser_stop(const gem_chat_parser *parser);
 /* Whether a thought is open, and how many tokens it has had since it began. */
 GEM_API bool gem_chat_parser_thinking(const gem_chat_parser *parser, size_t *n_tokens);
-/* Ends an open thought as the model was trained to end one. tokens [8] receives the *n tokens that must follow in the
- * session; the parser has read them. *n is 0 when no thought is open. */
-GEM_API gem_status gem_chat_parser_close_thought(gem_chat_parser *parser, int32_t *tokens, size_t *n, gem_error *err);
 /* After the end: the whole answer as a message for the history, JSON, with reasoning, content and tool_calls as far as
  * they occurred. Calls get the ids "call_1", ... counted on from first_call. Lives as long as the parser. */
 GEM_API gem_status gem_chat_parser_message(gem_chat_parser *parser, size_t first_call, const char **json, size_t *n,

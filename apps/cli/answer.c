@@ -4,6 +4,9 @@
 #include "terminal.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+
+/* ---- showing ---------------------------------------------------------------------------------------------------- */
 
 /* Without a format: whole characters, as they come. */
 static int show_plain(struct gem_cli_answer *a, const char *text, size_t n)
@@ -24,22 +27,28 @@ static int put_plain(struct gem_cli_answer *a, int32_t token)
     return show_plain(a, text, n);
 }
 
+/* How long the model has been thinking. */
+static void follow_thought(struct gem_cli_answer *a)
+{
+    size_t n;
+
+    if (!gem_chat_parser_thinking(a->parser, &n)) {
+        a->thought_began = 0;
+        return;
+    }
+    a->view->n_thought = n;
+    if (a->drawn) return;
+    if (a->thought_began == 0) a->thought_began = gem_cli_seconds();
+    a->view->thought_seconds = gem_cli_seconds() - a->thought_began;
+}
+
 static int put_parsed(struct gem_cli_answer *a, int32_t token)
 {
     gem_error err;
 
     if (gem_chat_parser_push(a->parser, token, &err)) return gem_cli_fail(&err);
+    follow_thought(a);
     return a->view->code;
-}
-
-static bool on_token(void *user, int32_t token)
-{
-    struct gem_cli_answer *a = user;
-
-    gem_cli_progress_end();
-    a->code = gem_cli_tokens_push(a->sequence, token);
-    if (!a->code) a->code = a->parser ? put_parsed(a, token) : put_plain(a, token);
-    return !a->code && !gem_cli_interrupted();
 }
 
 static int finish_text(struct gem_cli_answer *a)
@@ -65,30 +74,84 @@ static void say_how_it_ended(const struct gem_cli_answer *a, bool thinking)
         gem_cli_note("the answer ended inside a thought, which is not shown");
 }
 
-static gem_status generate(struct gem_cli_answer *a, gem_error *err)
+/* ---- one -------------------------------------------------------------------------------------------------------- */
+
+static bool has_stopped(const struct gem_cli_answer *a) { return a->parser && gem_chat_parser_stop(a->parser) >= 0; }
+
+static bool on_token(void *user, int32_t token)
 {
-    const gem_generate_options options = {
+    struct gem_cli_answer *a = user;
+
+    gem_cli_progress_end();
+    if (!a->code) a->code = gem_cli_tokens_push(a->sequence, token);
+    if (!a->code && a->parser) a->code = put_parsed(a, token);
+    return !a->code && !gem_cli_interrupted() && !has_stopped(a);
+}
+
+static bool on_text(void *user, const char *text, size_t n)
+{
+    struct gem_cli_answer *a = user;
+
+    if (!a->code) a->code = show_plain(a, text, n);
+    return !a->code;
+}
+
+static gem_generate_options options_of(const struct gem_cli_answer *a)
+{
+    return (gem_generate_options){
         .sampling = a->sampling,
-        .max_tokens = a->max_tokens,
-        .max_thought_tokens = a->thought_tokens,
+        .max_tokens = a->limits.max_tokens,
+        .min_tokens = a->limits.min_tokens,
+        .max_thought_tokens = a->limits.thought_tokens,
         .constraint = a->constraint,
         .progress = gem_cli_progress,
         .media = a->media ? a->media->at : NULL,
         .n_media = a->media ? a->media->n : 0,
     };
+}
+
+static void on_logprobs(void *user, size_t position, const gem_logprob *chosen, const gem_logprob *top, size_t n_top)
+{
+    struct gem_cli_answer *a = user;
+    const int code = gem_cli_view_logprobs(a->view, a->engine->model, position, chosen, top, n_top);
+
+    if (!a->code) a->code = code;
+}
+
+static gem_status generate(struct gem_cli_answer *a, gem_error *err)
+{
+    gem_generate_options options = options_of(a);
     struct gem_cli_tokens prompt = {0};
     gem_status status;
 
     a->code = gem_cli_tokens_append(&prompt, a->sequence->ids, a->sequence->n); /* the sequence moves as it grows */
     if (a->code) return GEM_OK;
+    if (a->limits.logprobs > 0) options.on_logprobs = on_logprobs;
+    options.top_logprobs = a->limits.logprobs;
+    options.prompt_logprobs = a->limits.prompt_logprobs;
+    if (!a->parser) { /* else the parser has the text, and stops at strings in what is neither thought nor call */
+        options.on_text = on_text;
+        options.stop_strings = a->limits.stops;
+        options.n_stop_strings = a->limits.n_stops;
+    }
     status = gem_generate(a->engine->session, prompt.ids, prompt.n, &options, on_token, a, &a->stats, err);
+    if (has_stopped(a)) a->stats.finish = GEM_FINISH_STOP;
     gem_cli_tokens_free(&prompt);
     return status;
 }
 
+/* Ends the text after the last token. */
+static int end_answer(struct gem_cli_answer *a)
+{
+    const bool thinking = a->parser && gem_chat_parser_thinking(a->parser, NULL);
+    const int code = finish_text(a);
+
+    if (!code) say_how_it_ended(a, thinking);
+    return code;
+}
+
 int gem_cli_answer_run(struct gem_cli_answer *a)
 {
-    bool thinking;
     gem_error err;
     gem_status status;
     int code;
@@ -101,16 +164,75 @@ int gem_cli_answer_run(struct gem_cli_answer *a)
         a->stats.finish = GEM_FINISH_CANCELLED;
         return 0;
     }
-    thinking = a->parser && gem_chat_parser_thinking(a->parser, NULL);
-    if ((code = finish_text(a))) return code;
-    if (status) return gem_cli_fail(&err);
-    say_how_it_ended(a, thinking);
-    return 0;
+    if (status) {
+        code = finish_text(a);
+        return code ? code : gem_cli_fail(&err);
+    }
+    return end_answer(a);
 }
+
+/* ---- several ---------------------------------------------------------------------------------------------------- */
+
+static bool on_sample_token(void *user, int32_t token)
+{
+    struct gem_cli_sample *sample = user;
+
+    gem_cli_progress_end();
+    sample->code = gem_cli_tokens_push(&sample->tokens, token);
+    return !sample->code && !gem_cli_interrupted();
+}
+
+int gem_cli_answer_draw(const struct gem_cli_answer *a, struct gem_cli_sample *samples, size_t n)
+{
+    const gem_generate_options options = options_of(a);
+    void **users = calloc(n, sizeof *users);
+    gem_generate_stats *stats = calloc(n, sizeof *stats);
+    gem_status status;
+    gem_error err;
+    int code = 0;
+
+    if (!users || !stats) {
+        code = gem_cli_out_of_memory();
+        goto done;
+    }
+    for (size_t i = 0; i < n; i++) users[i] = &samples[i];
+    status = gem_generate_samples(a->engine->session, a->sequence->ids, a->sequence->n, n, &options, on_sample_token,
+                                  users, stats, &err);
+    gem_cli_progress_end();
+    if (status) code = gem_cli_fail(&err);
+    for (size_t i = 0; i < n && !code; i++) {
+        samples[i].stats = stats[i];
+        code = samples[i].code;
+    }
+done:
+    free(users);
+    free(stats);
+    return code;
+}
+
+int gem_cli_answer_show(struct gem_cli_answer *a, const struct gem_cli_sample *sample)
+{
+    int code = 0;
+
+    a->drawn = true;
+    a->stats = sample->stats;
+    gem_cli_view_begin(a->view);
+    for (size_t i = 0; i < sample->tokens.n && !code; i++)
+        code = a->parser ? put_parsed(a, sample->tokens.ids[i]) : put_plain(a, sample->tokens.ids[i]);
+    return code ? code : end_answer(a);
+}
+
+void gem_cli_samples_free(struct gem_cli_sample *samples, size_t n)
+{
+    for (size_t i = 0; samples && i < n; i++) gem_cli_tokens_free(&samples[i].tokens);
+    free(samples);
+}
+
+/* ----------------------------------------------------------------------------------------------------------------- */
 
 static double rate(size_t n, double seconds) { return seconds > 0 ? (double)n / seconds : 0; }
 
-void gem_cli_answer_stats(const struct gem_cli_engine *engine, const gem_generate_stats *stats, uint64_t seed)
+void gem_cli_answer_stats(const struct gem_cli_engine *engine, const gem_generate_stats *stats)
 {
     static const char *const finishes[] = {"stop token", "length", "context full", "interrupted"};
     const size_t n_computed = stats->n_prompt - stats->n_kept;
@@ -121,5 +243,5 @@ void gem_cli_answer_stats(const struct gem_cli_engine *engine, const gem_generat
             "%.1f tokens/s; end: %s; seed %llu\n",
             engine->open_seconds, stats->n_prompt, stats->n_kept, stats->prompt_seconds,
             rate(n_computed, stats->prompt_seconds), stats->n_generated, stats->generate_seconds,
-            rate(n_more, stats->generate_seconds), finishes[stats->finish & 3], (unsigned long long)seed);
+            rate(n_more, stats->generate_seconds), finishes[stats->finish & 3], (unsigned long long)stats->seed);
 }

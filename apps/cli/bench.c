@@ -15,7 +15,7 @@
 struct args {
     struct gem_cli_common common;
     const char *model;
-    uint32_t n_prompt, n_gen, repetitions;
+    uint32_t n_prompt, n_gen, repetitions, n_sessions;
     bool json, no_warmup;
     struct gem_cli_engine_args engine;
 };
@@ -47,6 +47,14 @@ static const struct gem_cli_option options[] = {
      .value = "N",
      .fallback = "5",
      .help = "how often it is measured"},
+    {.name = "sessions",
+     .kind = GEM_CLI_U32,
+     .offset = offsetof(struct args, n_sessions),
+     .min = 1,
+     .max = GEM_CLI_BENCH_SESSIONS,
+     .value = "N",
+     .fallback = "1",
+     .help = "answers that are generated together, each to a prompt of its own; speeds are those of all together"},
     {.name = "no-warmup",
      .kind = GEM_CLI_FLAG,
      .offset = offsetof(struct args, no_warmup),
@@ -122,6 +130,66 @@ static int measure(const struct args *args, struct gem_cli_engine *engine, int32
     return 0;
 }
 
+/* ---- several sessions ------------------------------------------------------------------------------------------ */
+
+struct many {
+    const struct args *args;
+    gem_engine *engine;
+    gem_session *sessions[GEM_CLI_BENCH_SESSIONS];
+    gem_generation *answers[GEM_CLI_BENCH_SESSIONS];
+};
+
+static void close_many(struct many *m)
+{
+    for (uint32_t i = 0; i < m->args->n_sessions; i++) {
+        gem_generation_close(m->answers[i]);
+        gem_session_close(m->sessions[i]);
+    }
+}
+
+static int open_many(struct many *m, int32_t *tokens, uint32_t vocab, uint32_t round)
+{
+    static const gem_sampling greedy;
+    const struct args *args = m->args;
+    const gem_session_options room = {.context = args->n_prompt + args->n_gen + 1,
+                                      .int8_cache = args->engine.int8_cache};
+    const gem_generate_options how = {.sampling = &greedy, .max_tokens = (size_t)args->n_gen + 1, .ignore_stop = true};
+    gem_error err;
+
+    for (uint32_t i = 0; i < args->n_sessions; i++) {
+        fill_prompt(tokens, args->n_prompt, vocab, round * args->n_sessions + i);
+        if (gem_session_open(&m->sessions[i], m->engine, &room, &err)) return gem_cli_fail(&err);
+        if (gem_generation_open(&m->answers[i], m->sessions[i], tokens, args->n_prompt, &how, NULL, NULL, &err))
+            return gem_cli_fail(&err);
+    }
+    return 0;
+}
+
+/* The first step computes all prompts, each further one a token of each answer. */
+static int measure_many(const struct args *args, struct gem_cli_engine *engine, int32_t *tokens, uint32_t round,
+                        struct gem_cli_sample *sample)
+{
+    struct many m = {.args = args, .engine = engine->engine};
+    int code = open_many(&m, tokens, gem_model_get_info(engine->model)->vocab, round);
+    double start = gem_cli_seconds();
+    size_t left = args->n_sessions;
+    gem_error err;
+
+    for (uint32_t step = 0; !code && left; step++) {
+        if (gem_engine_generate(engine->engine, m.answers, args->n_sessions, &left, &err)) code = gem_cli_fail(&err);
+        if (!code && gem_cli_interrupted()) code = gem_cli_interrupt_code();
+        if (step) continue;
+        sample->first_token_seconds = gem_cli_seconds() - start;
+        start += sample->first_token_seconds;
+    }
+    sample->prompt_rate = args->n_sessions * (double)args->n_prompt / sample->first_token_seconds;
+    if (args->n_gen) sample->generate_rate = args->n_sessions * (double)args->n_gen / (gem_cli_seconds() - start);
+    close_many(&m);
+    return code;
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
+
 static uint64_t peak_resident_bytes(void)
 {
     struct rusage usage;
@@ -131,14 +199,16 @@ static uint64_t peak_resident_bytes(void)
 
 static int measure_all(const struct args *args, struct gem_cli_engine *engine, struct gem_cli_bench *bench)
 {
+    int (*const one)(const struct args *, struct gem_cli_engine *, int32_t *, uint32_t, struct gem_cli_sample *) =
+        args->n_sessions > 1 ? measure_many : measure;
     int32_t *tokens = malloc(args->n_prompt * sizeof *tokens);
     int code = 0;
 
     if (!tokens) return gem_cli_out_of_memory();
-    if (!args->no_warmup) code = measure(args, engine, tokens, 0, &bench->samples[0]);
+    if (!args->no_warmup) code = one(args, engine, tokens, 0, &bench->samples[0]);
     for (uint32_t i = 0; i < args->repetitions && !code; i++) {
         gem_cli_progress_line("repetition %u of %u", i + 1, args->repetitions);
-        code = measure(args, engine, tokens, i + 1, &bench->samples[i]);
+        code = one(args, engine, tokens, i + 1, &bench->samples[i]);
     }
     gem_cli_progress_end();
     bench->peak_bytes = peak_resident_bytes();
@@ -155,6 +225,7 @@ static int run(const void *arguments)
         .n_prompt = args->n_prompt,
         .n_gen = args->n_gen,
         .n_samples = args->repetitions,
+        .n_sessions = args->n_sessions,
     };
     int code = gem_cli_model_open(&engine, args->model, &args->engine);
 
@@ -164,6 +235,7 @@ static int run(const void *arguments)
     if ((code = gem_cli_session_open(&engine, &args->engine, args->n_prompt + args->n_gen + 1))) goto done;
     bench.threads = gem_engine_threads(engine.engine);
     if ((code = measure_all(args, &engine, &bench))) goto done;
+    bench.bandwidth = gem_cli_read_bandwidth(bench.threads);
     code = args->json ? gem_cli_bench_json(&bench) : gem_cli_bench_text(&bench);
 done:
     gem_cli_engine_close(&engine);
@@ -178,7 +250,8 @@ const struct gem_cli_command gem_cli_bench = {
     .details =
         "Each repetition computes a new prompt of random but always the same token ids, and then generates; stop "
         "tokens do not end it. Shown are the median and the range of tokens per second, the time to the first "
-        "token, the time to open the model and the peak of resident memory. JSON has every sample.",
+        "token, the time to open the model and the peak of resident memory; and of what this machine's memory can "
+        "be read at, how much of the time of one token the weights alone take. JSON has every sample.",
     .examples = examples,
     .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model),
                   "a native or GGUF file, or a Hugging Face folder"}},

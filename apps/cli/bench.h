@@ -5,7 +5,7 @@
 
 #include <gemmule.h>
 
-enum { GEM_CLI_BENCH_MAX = 1000 };
+enum { GEM_CLI_BENCH_MAX = 1000, GEM_CLI_BENCH_SESSIONS = 64 };
 
 struct gem_cli_sample {
     double prompt_rate, generate_rate; /* tokens per second; 0: not measured */
@@ -17,11 +17,15 @@ struct gem_cli_bench {
     const char *path;
     const gem_model_info *info;
     uint32_t threads; /* in use */
-    uint32_t n_prompt, n_gen, n_samples;
+    uint32_t n_prompt, n_gen, n_samples, n_sessions;
     double open_seconds;
+    double bandwidth; /* bytes per second that as many threads read from memory; 0: could not be measured */
     uint64_t peak_bytes;
     struct gem_cli_sample samples[GEM_CLI_BENCH_MAX];
 };
+
+/* The best of a few passes over a buffer larger than caches; 0 when there is no memory or thread for it. */
+double gem_cli_read_bandwidth(uint32_t n_threads);
 
 /* 0 or an exit code. */
 int gem_cli_bench_text(const struct gem_cli_bench *bench);

@@ -47,6 +47,14 @@ static struct spread spread_of(const struct gem_cli_bench *bench, const struct q
     return (struct spread){sorted[0], (sorted[(n - 1) / 2] + sorted[n / 2]) / 2, sorted[n - 1]};
 }
 
+/* Reading the weights of one token, as part of the time that a step of generating takes; 0: not known. */
+static double floor_reached(const struct gem_cli_bench *bench)
+{
+    const double rate = spread_of(bench, &quantities[1]).median / bench->n_sessions;
+
+    return bench->bandwidth > 0 ? rate * (double)bench->info->token_bytes / bench->bandwidth : 0;
+}
+
 int gem_cli_bench_text(const struct gem_cli_bench *bench)
 {
     const gem_model_info *info = bench->info;
@@ -65,6 +73,9 @@ int gem_cli_bench_text(const struct gem_cli_bench *bench)
             printf("%-12s %10.4g %10.4g %10.4g %s\n", quantities[i].label, spread.median, spread.min, spread.max,
                    quantities[i].unit);
     }
+    if (floor_reached(bench) > 0)
+        printf("%-12s %10.3g %% of the time that reading weights takes, %.4g MB a token at %.3g GB/s\n", "floor",
+               100 * floor_reached(bench), (double)info->token_bytes / 1e6, bench->bandwidth / 1e9);
     printf("%-12s %10.3f s\n%-12s %10.1f MiB\n", "open", bench->open_seconds, "peak memory",
            (double)bench->peak_bytes / (1 << 20));
     return gem_cli_flush();
@@ -100,6 +111,10 @@ int gem_cli_bench_json(const struct gem_cli_bench *bench)
               yyjson_mut_obj_add_uint(doc, root, "n_prompt", bench->n_prompt) &&
               yyjson_mut_obj_add_uint(doc, root, "n_gen", bench->n_gen) &&
               yyjson_mut_obj_add_uint(doc, root, "repetitions", bench->n_samples) &&
+              yyjson_mut_obj_add_uint(doc, root, "sessions", bench->n_sessions) &&
+              yyjson_mut_obj_add_uint(doc, root, "bytes_per_token", info->token_bytes) &&
+              yyjson_mut_obj_add_real(doc, root, "read_bytes_per_second", bench->bandwidth) &&
+              yyjson_mut_obj_add_real(doc, root, "generate_floor_fraction", floor_reached(bench)) &&
               yyjson_mut_obj_add_uint(doc, root, "file_bytes", info->file_bytes) &&
               yyjson_mut_obj_add_real(doc, root, "open_seconds", bench->open_seconds) &&
               yyjson_mut_obj_add_uint(doc, root, "peak_resident_bytes", bench->peak_bytes);

@@ -97,15 +97,9 @@ int gem_cli_case_read(struct gem_cli_case *c, const char *path)
 {
     struct gem_cli_text text = {0};
     yyjson_doc *doc = NULL;
-    yyjson_read_err err;
-    int code = gem_cli_read(&text, path);
+    int code = gem_cli_read_json(&doc, &text, path, YYJSON_READ_NOFLAG);
 
     if (code) goto done;
-    if (!(doc = yyjson_read_opts(text.data, text.n, YYJSON_READ_NOFLAG, NULL, &err))) {
-        gem_cli_error("%s: %s (at byte %zu)", path, err.msg, err.pos);
-        code = GEM_CLI_EXIT_FILE;
-        goto done;
-    }
     yyjson_val *root = yyjson_doc_get_root(doc);
     if (!yyjson_is_obj(root))
         code = bad_case(path, "case", "not an object");

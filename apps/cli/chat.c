@@ -87,9 +87,8 @@ static int answer(struct chat *chat)
     int code;
 
     do {
-        chat->slash.seed = chat->sampling.sampling.seed;
         if ((code = gem_cli_talk_answer(&chat->talk, &calls))) return code;
-        if (chat->args->stats) gem_cli_answer_stats(&chat->engine, &chat->talk.stats, chat->slash.seed);
+        if (chat->args->stats) gem_cli_answer_stats(&chat->engine, &chat->talk.stats);
         if ((code = take_interrupt(&interrupted))) return code;
         if (interrupted && chat->talk.stats.n_generated == 0) take_back(chat);
         if (interrupted || !calls) return 0;
@@ -151,7 +150,7 @@ static int open_chat(struct chat *chat)
     if (code) return code;
     code = gem_cli_talk_open(&chat->talk, &chat->engine, &chat->sampling.sampling, "chat", &args->talk, true);
     if (code) return code;
-    chat->talk.max_tokens = args->max_tokens;
+    chat->talk.limits.max_tokens = args->max_tokens;
     if (args->load && (code = gem_cli_talk_load(&chat->talk, args->load))) return code;
     if (!(chat->line = gem_cli_line_open(gem_cli_slash_complete))) return gem_cli_out_of_memory();
     chat->slash = (struct gem_cli_slash){.talk = &chat->talk, .line = chat->line};

@@ -50,3 +50,54 @@ int gem_cli_constraint_make(gem_constraint **out, const gem_model *model, const 
     gem_cli_text_free(&text);
     return st ? gem_cli_fail(&err) : 0;
 }
+
+/* ---- tools ------------------------------------------------------------------------------------------------------ */
+
+static gem_tool_options options_of(const struct gem_cli_tool_use *use, bool follows_result)
+{
+    gem_tool_options options = {.single = use->single};
+
+    if (!use->choice || !strcmp(use->choice, "auto")) return options;
+    if (!strcmp(use->choice, "none"))
+        options.choice = GEM_TOOL_NONE;
+    else if (follows_result)
+        options.choice = GEM_TOOL_AUTO;
+    else if (!strcmp(use->choice, "required"))
+        options.choice = GEM_TOOL_REQUIRED;
+    else
+        options = (gem_tool_options){.name = use->choice, .n_name = strlen(use->choice), .single = use->single};
+    return options;
+}
+
+static void forget(struct gem_cli_tool_use *use, size_t i)
+{
+    gem_constraint_close(use->made[i].constraint);
+    use->made[i].constraint = NULL;
+}
+
+int gem_cli_tool_use_make(gem_constraint **out, struct gem_cli_tool_use *use, const gem_model *model, const char *tools,
+                          size_t n_tools, gem_thought thought, bool follows_result)
+{
+    const gem_tool_options tool_options = options_of(use, follows_result);
+    const gem_constraint_options options = {.thought = thought};
+    gem_constraint **made = &use->made[follows_result].constraint;
+    gem_error err;
+
+    *out = NULL;
+    if (use->choice && !strcmp(use->choice, "free")) return 0;
+    if (use->made[follows_result].thought != thought) forget(use, follows_result);
+    use->made[follows_result].thought = thought;
+    if (!*made && gem_constraint_open_tools(made, model, tools, n_tools, &tool_options, &options, &err)) {
+        const int code = gem_cli_fail(&err);
+        if (err.code == GEM_E_UNSUPPORTED)
+            gem_cli_note("with --tool-choice free the model calls without a guarantee that schemas are kept");
+        return code;
+    }
+    *out = *made;
+    return 0;
+}
+
+void gem_cli_tool_use_forget(struct gem_cli_tool_use *use)
+{
+    for (size_t i = 0; i < GEM_CLI_COUNT(use->made); i++) forget(use, i);
+}

@@ -66,6 +66,19 @@ int gem_cli_read(struct gem_cli_text *text, const char *path)
     return code;
 }
 
+int gem_cli_read_json(yyjson_doc **out, struct gem_cli_text *text, const char *path, yyjson_read_flag flags)
+{
+    yyjson_read_err why = {0};
+    const int code = gem_cli_read(text, path);
+
+    *out = NULL;
+    if (code) return code;
+    if (text->n > 0) *out = yyjson_read_opts(text->data, text->n, flags, NULL, &why);
+    if (*out) return 0;
+    gem_cli_error("%s: not JSON at byte %zu: %s", path, why.pos, text->n > 0 ? why.msg : "the file is empty");
+    return GEM_CLI_EXIT_FILE;
+}
+
 int gem_cli_read_operand(struct gem_cli_text *text, const char *command, const char *name, const char *operand)
 {
     if (!operand && isatty(STDIN_FILENO)) return gem_cli_usage(command, "%s is missing", name);

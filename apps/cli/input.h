@@ -5,6 +5,7 @@
 #define GEM_CLI_INPUT_H
 
 #include <gemmule.h>
+#include <yyjson.h>
 
 /* Zero-initialised is empty; each is freed by its function, which accepts the empty state. */
 struct gem_cli_text {
@@ -25,6 +26,8 @@ bool gem_cli_is_blank(const struct gem_cli_text *text);
 
 /* Reads a file whole; "-" is standard input. At most 1 GiB. */
 int gem_cli_read(struct gem_cli_text *text, const char *path);
+/* The JSON of a file; flags are yyjson's. What is wrong with it is said with its offset. */
+int gem_cli_read_json(yyjson_doc **out, struct gem_cli_text *text, const char *path, yyjson_read_flag flags);
 /* The text of an operand: the operand itself, or standard input when it is "-", or when it is NULL and standard input
  * is no terminal. */
 int gem_cli_read_operand(struct gem_cli_text *text, const char *command, const char *name, const char *operand);

@@ -84,6 +84,15 @@ const struct gem_cli_field gem_cli_model_fields[] = {
 };
 const size_t gem_cli_n_model_fields = GEM_CLI_COUNT(gem_cli_model_fields);
 
+#define THOUGHTS "<|channel>thought ... <channel|>"
+#define CALL     "<|tool_call>call:NAME{KEY:VALUE,...}<tool_call|>"
+const struct gem_cli_chat_format gem_cli_chat_formats[] = {
+    [GEM_CHAT_NONE] = {.key = "none", .label = "none: a base model, which continues text"},
+    [GEM_CHAT_GEMMA3] = {.key = "gemma3", .label = "Gemma 3: plain turns"},
+    [GEM_CHAT_GEMMA4_SMALL] = {"gemma4-small", "Gemma 4: E2B and E4B, 2026-07-09", THOUGHTS, CALL},
+    [GEM_CHAT_GEMMA4_LARGE] = {"gemma4-large", "Gemma 4: 12B, 26B-A4B and 31B, 2026-07-09", THOUGHTS, CALL},
+};
+
 /* ---- collecting --------------------------------------------------------------------------------------------- */
 
 static struct gem_cli_format *find_format(struct gem_cli_inspection *in, const gem_tensor_info *tensor)
@@ -196,6 +205,21 @@ static void print_stop_tokens(const gem_model *model)
     printf("%-34s %" PRId32 "\n", "first token of every sequence", gem_model_bos(model));
 }
 
+static void print_chat(const gem_model *model)
+{
+    const gem_chat_info *chat = gem_model_get_chat(model);
+    const struct gem_cli_chat_format *format = &gem_cli_chat_formats[chat->format];
+
+    printf("%-34s %s\n", "chat format", format->label);
+    if (!chat->has_template)
+        printf("%-34s -\n", "chat template");
+    else
+        printf("%-34s %s, SHA-256 %s\n", "chat template", chat->known_template ? "known" : "not known", chat->sha256);
+    if (chat->note) printf("%-34s %s\n", "", chat->note);
+    printf("%-34s %s\n", "thoughts", format->thoughts ? format->thoughts : "-");
+    printf("%-34s %s\n", "calls of tools", format->call ? format->call : "-");
+}
+
 static void print_formats(const struct gem_cli_inspection *in)
 {
     printf("\n%-10s %-10s %8s  %s\n", "role", "format", "tensors", "bytes");
@@ -243,6 +267,7 @@ static int print_text(const struct gem_cli_inspection *in, bool tensors)
 
     for (size_t i = 0; i < gem_cli_n_model_fields; i++) print_field(&gem_cli_model_fields[i], info);
     print_stop_tokens(in->model);
+    print_chat(in->model);
     print_formats(in);
     print_memory(in);
     if (tensors) print_tensors(in->model);
@@ -281,8 +306,9 @@ const struct gem_cli_command gem_cli_inspect = {
     .name = "inspect",
     .summary = "what is in a model file, and what running it takes",
     .details = "Shows architecture and hyperparameters, the number of parameters that are used (all, and by one "
-               "token), tensors by role and format, the tokenizer's stop tokens, and the memory that a session takes "
-               "beside the weights.\n"
+               "token), tensors by role and format, the tokenizer's stop tokens, how to talk with the model, and the "
+               "memory that a session takes beside the weights.\n"
+               "A chat template in the files is compared with those that are known, and never executed.\n"
                "Roles: text is the language model; vision, audio and drafter are recognised but not used by this "
                "version; dead tensors are never read.\n"
                "Reads only headers and the tokenizer, so it is quick for files of any size; with --verify, all.",

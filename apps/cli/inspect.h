@@ -31,6 +31,13 @@ struct gem_cli_memory {
     uint64_t bytes;
 };
 
+/* How to talk with a model, by its gem_chat_format. */
+struct gem_cli_chat_format {
+    const char *key, *label;     /* for JSON; for people */
+    const char *thoughts, *call; /* as the model writes them; NULL: it has none */
+};
+extern const struct gem_cli_chat_format gem_cli_chat_formats[4];
+
 struct gem_cli_inspection {
     const char *path;
     const gem_model *model;

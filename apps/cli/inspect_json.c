@@ -31,6 +31,21 @@ static bool add_tokenizer(yyjson_mut_doc *doc, yyjson_mut_val *root, const gem_m
     return ok;
 }
 
+static bool add_chat(yyjson_mut_doc *doc, yyjson_mut_val *root, const gem_model *model)
+{
+    const gem_chat_info *chat = gem_model_get_chat(model);
+    const struct gem_cli_chat_format *format = &gem_cli_chat_formats[chat->format];
+    yyjson_mut_val *out = yyjson_mut_obj_add_obj(doc, root, "chat");
+
+    return out && yyjson_mut_obj_add_str(doc, out, "format", format->key) &&
+           yyjson_mut_obj_add_bool(doc, out, "has_template", chat->has_template) &&
+           yyjson_mut_obj_add_bool(doc, out, "known_template", chat->known_template) &&
+           yyjson_mut_obj_add_str(doc, out, "template_sha256", chat->sha256) &&
+           (!chat->note || yyjson_mut_obj_add_str(doc, out, "note", chat->note)) &&
+           yyjson_mut_obj_add_bool(doc, out, "thinking", format->thoughts != NULL) &&
+           yyjson_mut_obj_add_bool(doc, out, "tools", format->call != NULL);
+}
+
 static bool add_formats(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct gem_cli_inspection *in)
 {
     yyjson_mut_val *formats = yyjson_mut_obj_add_arr(doc, root, "formats");
@@ -97,7 +112,8 @@ int gem_cli_inspect_json(const struct gem_cli_inspection *in, bool tensors)
 
     yyjson_mut_doc_set_root(doc, root);
     for (size_t i = 0; i < gem_cli_n_model_fields && ok; i++) ok = add_field(doc, root, &gem_cli_model_fields[i], info);
-    ok = ok && add_tokenizer(doc, root, in->model) && add_formats(doc, root, in) && add_memory(doc, root, in);
+    ok = ok && add_tokenizer(doc, root, in->model) && add_chat(doc, root, in->model) && add_formats(doc, root, in) &&
+         add_memory(doc, root, in);
     if (tensors) ok = ok && add_tensors(doc, root, in->model);
     return gem_cli_json_print(doc, ok, true);
 }

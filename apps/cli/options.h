@@ -58,7 +58,7 @@ struct gem_cli_operand {
 struct gem_cli_common {
     bool help;
     bool quiet;
-    const char *given[48]; /* names of the options that were given, as their table spells them */
+    const char *given[80]; /* names of the options that were given, as their table spells them */
     size_t n_given;
 };
 

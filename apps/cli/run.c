@@ -9,15 +9,16 @@
 #include "talk.h"
 #include "terminal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 struct args {
     struct gem_cli_common common;
     const char *model, *text, *file;
-    struct gem_cli_list images, videos;
-    uint32_t max_tokens, ctx, budget, frames;
+    struct gem_cli_list images, videos, stops;
+    uint32_t max_tokens, min_tokens, ctx, budget, frames, samples, logprobs;
     float fps;
-    bool raw, stats, json;
+    bool raw, stats, json, prompt_logprobs;
     struct gem_cli_talk_args talk;
     struct gem_cli_engine_args engine;
     struct gem_cli_sampling_args sampling;
@@ -68,6 +69,18 @@ static const struct gem_cli_option options[] = {
      .value = "N",
      .fallback_shown = "until the model stops",
      .help = "end the answer after N tokens"},
+    {.name = "stop",
+     .kind = GEM_CLI_LIST,
+     .offset = offsetof(struct args, stops),
+     .value = "TEXT",
+     .help = "end the answer before TEXT, which is not shown; once for each text; thoughts and calls do not count"},
+    {.name = "min-tokens",
+     .kind = GEM_CLI_U32,
+     .offset = offsetof(struct args, min_tokens),
+     .max = UINT32_MAX,
+     .value = "N",
+     .fallback_shown = "0",
+     .help = "the model can not stop before N tokens"},
     {.name = "ctx",
      .letter = 'c',
      .kind = GEM_CLI_U32,
@@ -77,6 +90,14 @@ static const struct gem_cli_option options[] = {
      .value = "N",
      .fallback_shown = "8192, or what the prompt needs",
      .help = "room for N tokens, prompt and answer together"},
+    {.name = "samples",
+     .kind = GEM_CLI_U32,
+     .offset = offsetof(struct args, samples),
+     .min = 1,
+     .max = 256,
+     .value = "N",
+     .fallback_shown = "1",
+     .help = "N answers, each drawn with a seed of its own, computed together and shown one after the other"},
     {.name = "raw",
      .kind = GEM_CLI_FLAG,
      .offset = offsetof(struct args, raw),
@@ -91,6 +112,18 @@ static const struct gem_cli_option options[] = {
      .kind = GEM_CLI_FLAG,
      .offset = offsetof(struct args, json),
      .help = "write JSON, one event a line: thought, text, call, malformed, and at last end"},
+    {.name = "logprobs",
+     .kind = GEM_CLI_U32,
+     .offset = offsetof(struct args, logprobs),
+     .min = 1,
+     .max = 100,
+     .value = "N",
+     .fallback_shown = "none",
+     .help = "with --json also the logarithm of the probability of each token, and of the N likeliest at its place"},
+    {.name = "prompt-logprobs",
+     .kind = GEM_CLI_FLAG,
+     .offset = offsetof(struct args, prompt_logprobs),
+     .help = "with --logprobs also of the prompt's tokens, from the second on"},
     {.name = "stats",
      .kind = GEM_CLI_FLAG,
      .offset = offsetof(struct args, stats),
@@ -105,6 +138,7 @@ struct run {
     struct gem_cli_text text;
     struct gem_cli_talk talk;
     gem_constraint *constraint;
+    gem_stop_string *stops; /* [args->stops.n] */
     struct gem_cli_media media;
 };
 
@@ -146,10 +180,16 @@ static int open_session(struct run *r, size_t n_prompt)
     return gem_cli_session_open(&r->engine, &r->args->engine, context);
 }
 
-static int finish(const struct run *r, const gem_generate_stats *stats)
+static struct gem_cli_answer_limits limits_of(const struct run *r)
 {
-    if (r->args->stats) gem_cli_answer_stats(&r->engine, stats, r->sampling.sampling.seed);
-    return stats->finish == GEM_FINISH_CANCELLED ? gem_cli_interrupt_code() : 0;
+    return (struct gem_cli_answer_limits){
+        .max_tokens = r->args->max_tokens,
+        .min_tokens = r->args->min_tokens,
+        .stops = r->stops,
+        .n_stops = r->args->stops.n,
+        .logprobs = r->args->logprobs,
+        .prompt_logprobs = r->args->prompt_logprobs,
+    };
 }
 
 static int answer_turn(struct run *r)
@@ -158,15 +198,39 @@ static int answer_turn(struct run *r)
     yyjson_mut_val *calls;
     int code = gem_cli_talk_open(talk, &r->engine, &r->sampling.sampling, "run", &r->args->talk, false);
 
-    talk->max_tokens = r->args->max_tokens;
+    talk->limits = limits_of(r);
     talk->view.json = r->args->json;
     talk->constraint = r->constraint;
     talk->media = &r->media;
     if (code || (code = gem_cli_talk_say(talk, r->text.data, r->text.n, "the prompt"))) return code;
     if ((code = gem_cli_talk_render(talk)) || (code = open_session(r, talk->sequence.n))) return code;
-    if ((code = gem_cli_talk_answer(talk, &calls))) return code;
-    r->sampling.sampling.seed--; /* that of the answer */
-    return finish(r, &talk->stats);
+    if (r->args->samples > 1) return gem_cli_talk_samples(talk, r->args->samples, r->args->stats);
+    code = gem_cli_talk_answer(talk, &calls);
+    if (!code && r->args->stats) gem_cli_answer_stats(&r->engine, &talk->stats);
+    return code;
+}
+
+/* Shows what an answer is beside its text. */
+static int end_plain(const struct run *r, const struct gem_cli_answer *answer)
+{
+    const int code = r->args->json ? gem_cli_view_json_end(answer->view, &answer->stats, NULL, 0) : 0;
+
+    if (!code && r->args->stats) gem_cli_answer_stats(&r->engine, &answer->stats);
+    return code;
+}
+
+static int draw_plain(const struct run *r, struct gem_cli_answer *answer)
+{
+    const size_t n = r->args->samples;
+    struct gem_cli_sample *samples = calloc(n, sizeof *samples);
+    int code = samples ? gem_cli_answer_draw(answer, samples, n) : gem_cli_out_of_memory();
+
+    for (size_t i = 0; i < n && !code; i++) {
+        answer->view->sample++;
+        if (!(code = gem_cli_answer_show(answer, &samples[i]))) code = end_plain(r, answer);
+    }
+    gem_cli_samples_free(samples, n);
+    return code;
 }
 
 /* Continues the text as it is. */
@@ -177,7 +241,7 @@ static int continue_text(struct run *r)
     struct gem_cli_answer answer = {
         .engine = &r->engine,
         .sampling = &r->sampling.sampling,
-        .max_tokens = r->args->max_tokens,
+        .limits = limits_of(r),
         .constraint = r->constraint,
         .media = &r->media,
         .view = &view,
@@ -189,9 +253,11 @@ static int continue_text(struct run *r)
     for (size_t i = 0; i < r->media.n && !code; i++)
         code = gem_cli_media_write(&r->media, i, r->engine.model, "", &sequence);
     if (code || (code = gem_cli_tokens_encode(&sequence, r->engine.model, r->text.data, r->text.n, false))) goto done;
-    if ((code = open_session(r, sequence.n)) || (code = gem_cli_answer_run(&answer))) goto done;
-    if (view.json) code = gem_cli_view_json_end(&answer.stats, NULL, 0);
-    if (!code) code = finish(r, &answer.stats);
+    if ((code = open_session(r, sequence.n))) goto done;
+    if (r->args->samples > 1)
+        code = draw_plain(r, &answer);
+    else if (!(code = gem_cli_answer_run(&answer)))
+        code = end_plain(r, &answer);
 done:
     gem_cli_tokens_free(&sequence);
     return code;
@@ -208,11 +274,35 @@ static int check_raw(const struct args *args)
     return 0;
 }
 
+static int check_logprobs(const struct args *args)
+{
+    if (args->prompt_logprobs && !args->logprobs) return gem_cli_usage("run", "--prompt-logprobs needs --logprobs");
+    if (args->logprobs && !args->json) return gem_cli_usage("run", "--logprobs needs --json");
+    if (args->logprobs && args->samples > 1) return gem_cli_usage("run", "--logprobs can not be used with --samples");
+    return 0;
+}
+
+static int make_stops(struct run *r)
+{
+    const struct gem_cli_list *list = &r->args->stops;
+
+    if (list->n == 0) return 0;
+    if (r->constraint) return gem_cli_usage("run", "--stop can not be used with --schema, --grammar or --regex");
+    if (r->args->samples > 1) return gem_cli_usage("run", "--stop can not be used with --samples");
+    if (!(r->stops = calloc(list->n, sizeof *r->stops))) return gem_cli_out_of_memory();
+    for (size_t i = 0; i < list->n; i++)
+        r->stops[i] = (gem_stop_string){.text = list->items[i], .n = strlen(list->items[i])};
+    return 0;
+}
+
 static int make_constraint(struct run *r, bool thinking)
 {
+    const struct gem_cli_talk_args *talk = &r->args->talk;
     const int code = gem_cli_constraint_make(&r->constraint, r->engine.model, "run", &r->args->constraint, thinking);
 
-    if (!code && r->constraint && r->args->talk.tools)
+    if (!code && !talk->tools && (talk->tool_choice || talk->one_call))
+        return gem_cli_usage("run", "--%s needs --tools", talk->tool_choice ? "tool-choice" : "one-call");
+    if (!code && r->constraint && talk->tools)
         return gem_cli_usage("run", "--tools can not be used with --schema, --grammar or --regex");
     return code;
 }
@@ -224,15 +314,20 @@ static int run(const void *arguments)
     int code = args->raw ? check_raw(args) : 0;
     bool turns;
 
-    if (code || (code = gem_cli_choose_model(&r.model, &r.prompt)) || (code = read_text(&r))) goto done;
+    if (code || (code = check_logprobs(args)) || (code = gem_cli_choose_model(&r.model, &r.prompt)) ||
+        (code = read_text(&r)))
+        goto done;
     if ((code = gem_cli_model_open(&r.engine, r.model, &args->engine))) goto done;
     code = gem_cli_sampling_make(&r.sampling, r.engine.model, "run", &args->common, &args->sampling);
     turns = !args->raw && gem_model_get_chat(r.engine.model)->format != GEM_CHAT_NONE;
     if (!code && !turns) code = check_raw(args);
     if (!code) code = open_media(&r.media, r.engine.model, args);
     if (!code) code = make_constraint(&r, turns && strcmp(args->talk.think, "off"));
+    if (!code) code = make_stops(&r);
     if (!code) code = turns ? answer_turn(&r) : continue_text(&r);
+    if (!code && gem_cli_interrupted()) code = gem_cli_interrupt_code();
 done:
+    free(r.stops);
     gem_constraint_close(r.constraint);
     gem_cli_media_free(&r.media);
     gem_cli_talk_close(&r.talk);

@@ -8,14 +8,15 @@
 #include <gemmule.h>
 
 struct gem_cli_sampling_args {
-    float temperature, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
-    uint32_t top_k;
+    float temperature, top_p, min_p, typical_p, xtc_probability, xtc_threshold, dry, dry_base;
+    float repeat_penalty, presence_penalty, frequency_penalty;
+    uint32_t top_k, dry_allowed;
     uint64_t seed;
     bool greedy;
     struct gem_cli_list logit_bias;
 };
 
-extern const struct gem_cli_option gem_cli_sampling_options[10];
+extern const struct gem_cli_option gem_cli_sampling_options[16];
 
 struct gem_cli_sampling {
     gem_sampling sampling;

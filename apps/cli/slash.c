@@ -58,7 +58,7 @@ static int set_thoughts(struct gem_cli_slash *slash, const char *words)
 
 static void list_tools(const struct gem_cli_talk *talk)
 {
-    yyjson_val *tools = yyjson_doc_get_root(talk->tools_doc), *tool;
+    yyjson_val *tools = yyjson_doc_get_root(talk->tools.doc), *tool;
     size_t i, max;
 
     if (!tools) fputs("(no tools)\n", stderr);
@@ -126,7 +126,7 @@ static int stats(struct gem_cli_slash *slash, const char *words)
     const struct gem_cli_talk *talk = slash->talk;
 
     (void)words;
-    if (talk->stats.n_prompt) gem_cli_answer_stats(talk->engine, &talk->stats, slash->seed);
+    if (talk->stats.n_prompt) gem_cli_answer_stats(talk->engine, &talk->stats);
     fprintf(stderr, "%zu messages, %zu of %u tokens\n", yyjson_mut_arr_size(talk->messages), talk->sequence.n,
             gem_session_context(talk->engine->session));
     return 0;

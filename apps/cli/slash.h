@@ -9,7 +9,6 @@
 struct gem_cli_slash {
     struct gem_cli_talk *talk;
     struct gem_cli_line *line;
-    uint64_t seed; /* of the last answer */
     /* what a command asks of the chat */
     bool quit, answer_again;
 };

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "talk.h"
-#include "answer.h"
 #include "json_out.h"
 #include "output.h"
 #include "terminal.h"
@@ -12,7 +11,7 @@
 
 static const char *const thoughts[] = {"show", "length", "hide", NULL};
 
-const struct gem_cli_option gem_cli_talk_options[4] = {
+const struct gem_cli_option gem_cli_talk_options[6] = {
     {.name = "system",
      .letter = 's',
      .kind = GEM_CLI_STRING,
@@ -24,6 +23,17 @@ const struct gem_cli_option gem_cli_talk_options[4] = {
      .offset = offsetof(struct gem_cli_talk_args, tools),
      .value = "FILE",
      .help = "tools that the model may call: a JSON array of declarations in OpenAI's form"},
+    {.name = "tool-choice",
+     .kind = GEM_CLI_STRING,
+     .offset = offsetof(struct gem_cli_talk_args, tool_choice),
+     .value = "HOW",
+     .fallback_shown = "auto",
+     .help = "auto, required, none, or the name of the tool to call: calls are well formed and keep their schemas; "
+             "free: nothing is checked"},
+    {.name = "one-call",
+     .kind = GEM_CLI_FLAG,
+     .offset = offsetof(struct gem_cli_talk_args, one_call),
+     .help = "an answer has one call at most"},
     {.name = "think",
      .kind = GEM_CLI_STRING,
      .offset = offsetof(struct gem_cli_talk_args, think),
@@ -52,37 +62,35 @@ bool gem_cli_talk_think(struct gem_cli_talk *talk, const char *text)
     return true;
 }
 
-static void drop_tools(struct gem_cli_talk *talk)
+static void drop_tools(struct gem_cli_tools *tools)
 {
-    yyjson_doc_free(talk->tools_doc);
-    talk->tools_doc = NULL;
-    gem_cli_text_free(&talk->tools);
+    yyjson_doc_free(tools->doc);
+    gem_cli_text_free(&tools->text);
+    *tools = (struct gem_cli_tools){0};
+}
+
+static void change_tools(struct gem_cli_talk *talk, struct gem_cli_tools tools)
+{
+    talk->tools = tools;
+    gem_cli_tool_use_forget(&talk->tool_use);
 }
 
 int gem_cli_talk_set_tools(struct gem_cli_talk *talk, const char *path)
 {
-    struct gem_cli_text text = {0};
-    yyjson_read_err why = {0};
-    yyjson_doc *doc = NULL;
-    int code = 0;
+    struct gem_cli_tools tools = {0};
+    int code = path ? gem_cli_read_json(&tools.doc, &tools.text, path, YYJSON_READ_NUMBER_AS_RAW) : 0;
 
-    if (path && (code = gem_cli_read(&text, path))) goto done;
-    if (path && text.n == 0) why.msg = "the file is empty";
-    if (path && !why.msg) doc = yyjson_read_opts(text.data, text.n, YYJSON_READ_NUMBER_AS_RAW, NULL, &why);
-    if (path && (!doc || !yyjson_is_arr(yyjson_doc_get_root(doc)))) {
-        gem_cli_error("%s: not a JSON array of tools%s%s", path, why.msg ? ": " : "", why.msg ? why.msg : "");
+    if (!code && path && !yyjson_is_arr(yyjson_doc_get_root(tools.doc))) {
+        gem_cli_error("%s: not a JSON array of tools", path);
         code = GEM_CLI_EXIT_FILE;
-        goto done;
     }
-    drop_tools(talk);
-    talk->tools = text;
-    talk->tools_doc = doc;
-    text = (struct gem_cli_text){0};
-    doc = NULL;
-done:
-    yyjson_doc_free(doc);
-    gem_cli_text_free(&text);
-    return code;
+    if (code) {
+        drop_tools(&tools);
+        return code;
+    }
+    drop_tools(&talk->tools);
+    change_tools(talk, tools);
+    return 0;
 }
 
 /* A message of role and text, not yet among the messages. NULL after saying what is wrong. */
@@ -214,8 +222,8 @@ int gem_cli_talk_render(struct gem_cli_talk *talk)
 
     if (!messages) return gem_cli_out_of_memory();
     gem_chat_prompt_close(talk->prompt);
-    status = gem_chat_render(&talk->prompt, talk->engine->model, messages, n, talk->tools.data, talk->tools.n, &options,
-                             &err);
+    status = gem_chat_render(&talk->prompt, talk->engine->model, messages, n, talk->tools.text.data, talk->tools.text.n,
+                             &options, &err);
     free(messages);
     if (status) return gem_cli_fail(&err);
     talk->sequence.n = 0;
@@ -223,20 +231,24 @@ int gem_cli_talk_render(struct gem_cli_talk *talk)
     return expand_media(talk, tokens, n);
 }
 
-/* Adds what the parser has read to the messages, in JSON mode also as the last line. */
+/* The message that the parser has read; in JSON mode it is also the last line. */
+static int end_answer(struct gem_cli_talk *talk, gem_chat_parser *parser, const char **json, size_t *n)
+{
+    gem_error err;
+
+    if (gem_chat_parser_message(parser, talk->n_calls + 1, json, n, &err)) return gem_cli_fail(&err);
+    return talk->view.json ? gem_cli_view_json_end(&talk->view, &talk->stats, *json, *n) : 0;
+}
+
 static int keep_answer(struct gem_cli_talk *talk, gem_chat_parser *parser, yyjson_mut_val **calls)
 {
     yyjson_mut_val *message = NULL;
     yyjson_doc *doc;
     const char *json;
     size_t n;
-    gem_error err;
+    const int code = end_answer(talk, parser, &json, &n);
 
-    if (gem_chat_parser_message(parser, talk->n_calls + 1, &json, &n, &err)) return gem_cli_fail(&err);
-    if (talk->view.json) {
-        const int code = gem_cli_view_json_end(&talk->stats, json, n);
-        if (code) return code;
-    }
+    if (code) return code;
     doc = yyjson_read(json, n, YYJSON_READ_NUMBER_AS_RAW);
     if (doc) message = yyjson_val_mut_copy(talk->doc, yyjson_doc_get_root(doc));
     yyjson_doc_free(doc);
@@ -246,40 +258,97 @@ static int keep_answer(struct gem_cli_talk *talk, gem_chat_parser *parser, yyjso
     return 0;
 }
 
-int gem_cli_talk_answer(struct gem_cli_talk *talk, yyjson_mut_val **calls)
+/* What the answer may be. */
+static int choose_constraint(struct gem_cli_talk *talk, gem_constraint **out)
 {
-    struct gem_cli_answer answer = {
+    *out = talk->constraint;
+    if (yyjson_arr_size(yyjson_doc_get_root(talk->tools.doc)) == 0) return 0;
+    return gem_cli_tool_use_make(out, &talk->tool_use, talk->engine->model, talk->tools.text.data, talk->tools.text.n,
+                                 gem_chat_prompt_thought(talk->prompt),
+                                 has_role(yyjson_mut_arr_get_last(talk->messages), "tool"));
+}
+
+/* Fills the answer; its prompt is then rendered. */
+static int prepare_answer(struct gem_cli_talk *talk, struct gem_cli_answer *answer)
+{
+    const int code = talk->prompt ? 0 : gem_cli_talk_render(talk);
+
+    *answer = (struct gem_cli_answer){
         .engine = talk->engine,
         .sampling = talk->sampling,
-        .max_tokens = talk->max_tokens,
-        .thought_tokens = talk->thought_tokens,
-        .constraint = talk->constraint,
+        .limits = talk->limits,
         .media = talk->media,
         .view = &talk->view,
         .sequence = &talk->sequence,
     };
-    gem_error err;
-    int code = talk->prompt ? 0 : gem_cli_talk_render(talk);
+    answer->limits.thought_tokens = talk->thought_tokens;
+    return code ? code : choose_constraint(talk, &answer->constraint);
+}
 
-    *calls = NULL;
-    if (code) goto done;
-    if (gem_chat_parser_open(&answer.parser, talk->engine->model, talk->prompt, gem_cli_view_event, &talk->view,
-                             &err)) {
-        code = gem_cli_fail(&err);
-        goto done;
-    }
-    if (!(code = gem_cli_answer_run(&answer))) {
-        talk->stats = answer.stats;
-        if (answer.stats.finish == GEM_FINISH_CANCELLED && answer.stats.n_generated == 0 && !talk->view.json)
-            goto close;
-        talk->sampling->seed++; /* or every answer would be drawn with the same numbers */
-        code = keep_answer(talk, answer.parser, calls);
-    }
-close:
-    gem_chat_parser_close(answer.parser);
-done:
+static int open_parser(struct gem_cli_talk *talk, gem_chat_parser **parser)
+{
+    gem_error err;
+
+    if (gem_chat_parser_open(parser, talk->engine->model, talk->prompt, gem_cli_view_event, &talk->view, &err) ||
+        gem_chat_parser_set_stop(*parser, talk->limits.stops, talk->limits.n_stops, &err))
+        return gem_cli_fail(&err);
+    return 0;
+}
+
+static void drop_prompt(struct gem_cli_talk *talk)
+{
     gem_chat_prompt_close(talk->prompt);
     talk->prompt = NULL;
+}
+
+int gem_cli_talk_answer(struct gem_cli_talk *talk, yyjson_mut_val **calls)
+{
+    struct gem_cli_answer answer;
+    int code = prepare_answer(talk, &answer);
+
+    *calls = NULL;
+    if (code || (code = open_parser(talk, &answer.parser))) goto done;
+    if ((code = gem_cli_answer_run(&answer))) goto done;
+    talk->stats = answer.stats;
+    if (answer.stats.finish == GEM_FINISH_CANCELLED && answer.stats.n_generated == 0 && !talk->view.json) goto done;
+    talk->sampling->seed++; /* or every answer would be drawn with the same numbers */
+    code = keep_answer(talk, answer.parser, calls);
+done:
+    gem_chat_parser_close(answer.parser);
+    drop_prompt(talk);
+    return code;
+}
+
+static int show_sample(struct gem_cli_talk *talk, struct gem_cli_answer *answer, const struct gem_cli_sample *sample)
+{
+    const char *json;
+    size_t n;
+    int code = open_parser(talk, &answer->parser);
+
+    if (code) return code;
+    talk->stats = sample->stats;
+    talk->view.sample++;
+    if (!(code = gem_cli_answer_show(answer, sample))) code = end_answer(talk, answer->parser, &json, &n);
+    gem_chat_parser_close(answer->parser);
+    answer->parser = NULL;
+    return code;
+}
+
+int gem_cli_talk_samples(struct gem_cli_talk *talk, size_t n, bool stats)
+{
+    struct gem_cli_answer answer;
+    struct gem_cli_sample *samples = calloc(n, sizeof *samples);
+    int code;
+
+    if (!samples) return gem_cli_out_of_memory();
+    code = prepare_answer(talk, &answer);
+    if (!code) code = gem_cli_answer_draw(&answer, samples, n);
+    for (size_t i = 0; i < n && !code; i++) {
+        code = show_sample(talk, &answer, &samples[i]);
+        if (!code && stats) gem_cli_answer_stats(talk->engine, &talk->stats);
+    }
+    gem_cli_samples_free(samples, n);
+    drop_prompt(talk);
     return code;
 }
 
@@ -310,8 +379,8 @@ int gem_cli_talk_save(const struct gem_cli_talk *talk, const char *path)
 
     yyjson_mut_doc_set_root(doc, root);
     if (root && yyjson_mut_obj_add_val(doc, root, "messages", yyjson_mut_val_mut_copy(doc, talk->messages)) &&
-        (!talk->tools_doc ||
-         yyjson_mut_obj_add_val(doc, root, "tools", yyjson_val_mut_copy(doc, yyjson_doc_get_root(talk->tools_doc)))))
+        (!talk->tools.doc ||
+         yyjson_mut_obj_add_val(doc, root, "tools", yyjson_val_mut_copy(doc, yyjson_doc_get_root(talk->tools.doc)))))
         json = yyjson_mut_write(doc, YYJSON_WRITE_PRETTY_TWO_SPACES, &n);
     yyjson_mut_doc_free(doc);
     if (!json) return gem_cli_out_of_memory();
@@ -335,33 +404,49 @@ static size_t count_calls(yyjson_mut_val *messages)
     return n;
 }
 
-/* The messages are rendered once, so that what is wrong with them shows now. */
-int gem_cli_talk_load(struct gem_cli_talk *talk, const char *path)
+/* A copy of its own of tools that a conversation has. */
+static int copy_tools(struct gem_cli_tools *out, yyjson_val *list)
+{
+    if (!(out->text.data = yyjson_val_write(list, YYJSON_WRITE_NOFLAG, &out->text.n))) return gem_cli_out_of_memory();
+    out->doc = yyjson_read(out->text.data, out->text.n, YYJSON_READ_NUMBER_AS_RAW);
+    return out->doc ? 0 : gem_cli_out_of_memory();
+}
+
+/* What was read becomes the conversation. It is rendered once, so that what is wrong with it shows now; then it stays
+ * as it was. */
+static int replace(struct gem_cli_talk *talk, yyjson_val *messages, yyjson_val *tools)
 {
     yyjson_mut_val *before = talk->messages;
-    struct gem_cli_text text = {0};
-    yyjson_read_err why = {0};
-    yyjson_doc *doc = NULL;
-    yyjson_val *messages;
-    int code = gem_cli_read(&text, path);
+    struct gem_cli_tools tools_before = talk->tools, new_tools = {0};
+    int code = tools ? copy_tools(&new_tools, tools) : 0;
 
-    if (code) return code;
-    if (text.n > 0) doc = yyjson_read_opts(text.data, text.n, YYJSON_READ_NUMBER_AS_RAW, NULL, &why);
-    messages = yyjson_doc_get_root(doc);
-    if (yyjson_is_obj(messages)) messages = yyjson_obj_get(messages, "messages");
-    if (!yyjson_is_arr(messages)) {
-        gem_cli_error("%s: no JSON with messages%s%s", path, why.msg ? ": " : "", why.msg ? why.msg : "");
-        code = GEM_CLI_EXIT_FILE;
-    } else if (!(talk->messages = yyjson_val_mut_copy(talk->doc, messages))) {
-        code = gem_cli_out_of_memory();
-    } else {
-        code = gem_cli_talk_render(talk);
-    }
-    gem_chat_prompt_close(talk->prompt);
-    talk->prompt = NULL;
+    if (!code && tools) change_tools(talk, new_tools);
+    talk->messages = yyjson_val_mut_copy(talk->doc, messages);
+    if (!code) code = talk->messages ? gem_cli_talk_render(talk) : gem_cli_out_of_memory();
+    drop_prompt(talk);
     talk->sequence.n = 0;
-    if (code) talk->messages = before;
+    if (code) {
+        change_tools(talk, tools_before);
+        talk->messages = before;
+    }
+    if (tools) drop_tools(code ? &new_tools : &tools_before);
     talk->n_calls = count_calls(talk->messages);
+    return code;
+}
+
+int gem_cli_talk_load(struct gem_cli_talk *talk, const char *path)
+{
+    struct gem_cli_text text = {0};
+    yyjson_doc *doc = NULL;
+    int code = gem_cli_read_json(&doc, &text, path, YYJSON_READ_NUMBER_AS_RAW);
+    yyjson_val *root = yyjson_doc_get_root(doc), *tools = yyjson_obj_get(root, "tools");
+    yyjson_val *messages = yyjson_is_obj(root) ? yyjson_obj_get(root, "messages") : root;
+
+    if (!code && (!yyjson_is_arr(messages) || (tools && !yyjson_is_arr(tools)))) {
+        gem_cli_error("%s: no array of %s", path, yyjson_is_arr(messages) ? "tools" : "messages");
+        code = GEM_CLI_EXIT_FILE;
+    }
+    if (!code) code = replace(talk, messages, tools);
     yyjson_doc_free(doc);
     gem_cli_text_free(&text);
     return code;
@@ -401,6 +486,7 @@ int gem_cli_talk_open(struct gem_cli_talk *talk, struct gem_cli_engine *engine, 
 
     talk->engine = engine;
     talk->sampling = sampling;
+    talk->tool_use = (struct gem_cli_tool_use){.choice = args->tool_choice, .single = args->one_call};
     talk->view.thoughts = gem_cli_thoughts_of(args->thoughts, interactive);
     talk->doc = yyjson_mut_doc_new(NULL);
     talk->messages = yyjson_mut_arr(talk->doc);
@@ -417,7 +503,8 @@ int gem_cli_talk_open(struct gem_cli_talk *talk, struct gem_cli_engine *engine, 
 void gem_cli_talk_close(struct gem_cli_talk *talk)
 {
     gem_chat_prompt_close(talk->prompt);
-    drop_tools(talk);
+    drop_tools(&talk->tools);
+    gem_cli_tool_use_forget(&talk->tool_use);
     yyjson_mut_doc_free(talk->doc);
     gem_cli_tokens_free(&talk->sequence);
     free(talk->bias);

@@ -4,6 +4,8 @@
 #ifndef GEM_CLI_TALK_H
 #define GEM_CLI_TALK_H
 
+#include "answer.h"
+#include "constraint.h"
 #include "engine.h"
 #include "input.h"
 #include "media.h"
@@ -14,25 +16,32 @@
 
 /* Options that `run` and `chat` share. */
 struct gem_cli_talk_args {
-    const char *system, *tools, *think, *thoughts;
+    const char *system, *tools, *tool_choice, *think, *thoughts;
+    bool one_call;
 };
-extern const struct gem_cli_option gem_cli_talk_options[4];
+extern const struct gem_cli_option gem_cli_talk_options[6];
+
+/* An array of declarations; zero-initialised is none. */
+struct gem_cli_tools {
+    struct gem_cli_text text; /* JSON */
+    yyjson_doc *doc;          /* of it */
+};
 
 /* Zero-initialised is closed. */
 struct gem_cli_talk {
     struct gem_cli_engine *engine;
     gem_sampling *sampling; /* its seed moves on from answer to answer */
     gem_logit_bias *bias;   /* the sampling's, and control tokens that have no place in an answer */
-    size_t max_tokens;
+    struct gem_cli_answer_limits limits;
     bool thinking;
-    size_t thought_tokens;       /* 0: no limit */
-    gem_constraint *constraint;  /* of answers; borrowed; NULL: any text */
+    size_t thought_tokens;      /* 0: no limit */
+    gem_constraint *constraint; /* of answers without tools; borrowed; NULL: any text */
+    struct gem_cli_tool_use tool_use;
     struct gem_cli_media *media; /* shown with the first thing that is said; borrowed; NULL: none */
     struct gem_cli_view view;
     yyjson_mut_doc *doc;
-    yyjson_mut_val *messages;  /* an array of doc */
-    struct gem_cli_text tools; /* JSON; empty: none */
-    yyjson_doc *tools_doc;
+    yyjson_mut_val *messages; /* an array of doc */
+    struct gem_cli_tools tools;
     gem_chat_prompt *prompt;        /* of the answer in progress */
     struct gem_cli_tokens sequence; /* the last prompt and what came behind it */
     gem_generate_stats stats;       /* of the last answer */
@@ -60,9 +69,14 @@ int gem_cli_talk_render(struct gem_cli_talk *talk);
  * failure, and when it was interrupted before its first token, the messages are as before. */
 int gem_cli_talk_answer(struct gem_cli_talk *talk, yyjson_mut_val **calls);
 
+/* n answers to the same messages, computed together, then shown one after the other; none is added to the messages.
+ * stats: a line after each. */
+int gem_cli_talk_samples(struct gem_cli_talk *talk, size_t n, bool stats);
+
 /* Takes the last message of the user, and all behind it, back. keep: leaves that one. false: there is none. */
 bool gem_cli_talk_undo(struct gem_cli_talk *talk, bool keep);
 int gem_cli_talk_save(const struct gem_cli_talk *talk, const char *path);
+/* Messages, and tools if the file has any. After a failure all is as before. */
 int gem_cli_talk_load(struct gem_cli_talk *talk, const char *path);
 
 #endif

@@ -122,7 +122,7 @@ done:
 
 static yyjson_val *command_of(const struct gem_cli_talk *talk, yyjson_mut_val *name)
 {
-    yyjson_val *tools = yyjson_doc_get_root(talk->tools_doc), *tool;
+    yyjson_val *tools = yyjson_doc_get_root(talk->tools.doc), *tool;
     size_t i, max;
 
     yyjson_arr_foreach(tools, i, max, tool)

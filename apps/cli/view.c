@@ -63,6 +63,13 @@ static void end_markers(struct gem_cli_view *view)
     restyle(view);
 }
 
+/* What is not written yet, before attributes change at i. */
+static void put_up_to(const char *text, size_t *done, size_t i)
+{
+    gem_cli_put_text(text + *done, i - *done);
+    *done = i;
+}
+
 static void put_markdown(struct gem_cli_view *view, const char *text, size_t n)
 {
     size_t done = 0;
@@ -74,20 +81,17 @@ static void put_markdown(struct gem_cli_view *view, const char *text, size_t n)
             view->n_stars += c == '*';
             view->n_ticks += c == '`';
         } else if (view->n_stars + view->n_ticks > 0) {
-            gem_cli_put_text(text + done, i - done);
-            done = i;
+            put_up_to(text, &done, i);
             end_markers(view);
             view->n_stars = view->n_ticks = 0;
         }
         if (c == '\n' && (view->bold || view->code_word)) {
-            gem_cli_put_text(text + done, i - done);
-            done = i;
+            put_up_to(text, &done, i);
             view->bold = view->code_word = false;
             restyle(view);
         }
         if (c == '#' && view->line_begin && !view->code_block) {
-            gem_cli_put_text(text + done, i - done);
-            done = i;
+            put_up_to(text, &done, i);
             view->bold = true;
             restyle(view);
         }
@@ -106,17 +110,17 @@ static void end_thought(struct gem_cli_view *view)
         if (styled(STDERR_FILENO)) fputs(plain, stderr);
         fputs("\n\n", stderr);
     } else if (view->thoughts == GEM_CLI_THOUGHTS_LENGTH) {
-        fprintf(stderr, "(a thought of %zu characters)\n", view->n_thought_bytes);
+        fprintf(stderr, "(thought: %zu token%s", view->n_thought, view->n_thought == 1 ? "" : "s");
+        if (view->thought_seconds > 0) fprintf(stderr, ", %.1f s", view->thought_seconds);
+        fputs(")\n", stderr);
     }
     fflush(stderr);
-    view->n_thought_bytes = 0;
 }
 
 static void show_thought(struct gem_cli_view *view, const char *text, size_t n)
 {
     if (!view->in_thought && view->thoughts == GEM_CLI_THOUGHTS_SHOW && styled(STDERR_FILENO)) fputs(dim, stderr);
     view->in_thought = true;
-    for (size_t i = 0; i < n; i++) view->n_thought_bytes += ((unsigned char)text[i] & 0xc0) != 0x80;
     if (view->thoughts != GEM_CLI_THOUGHTS_SHOW) return;
     gem_cli_put_remark(text, n);
     fflush(stderr);
@@ -169,6 +173,11 @@ static void show(struct gem_cli_view *view, const gem_chat_event *e)
 
 /* ---- JSON ------------------------------------------------------------------------------------------------------- */
 
+static bool add_sample(const struct gem_cli_view *view, yyjson_mut_doc *doc, yyjson_mut_val *root)
+{
+    return view->sample == 0 || yyjson_mut_obj_add_uint(doc, root, "sample", view->sample);
+}
+
 static int show_json(struct gem_cli_view *view, const gem_chat_event *e)
 {
     static const char *const types[] = {[GEM_CHAT_THOUGHT] = "thought",
@@ -177,7 +186,7 @@ static int show_json(struct gem_cli_view *view, const gem_chat_event *e)
                                         [GEM_CHAT_MALFORMED] = "malformed"};
     yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
     yyjson_mut_val *root = yyjson_mut_obj(doc);
-    bool ok = root && yyjson_mut_obj_add_str(doc, root, "type", types[e->kind]);
+    bool ok = root && yyjson_mut_obj_add_str(doc, root, "type", types[e->kind]) && add_sample(view, doc, root);
 
     yyjson_mut_doc_set_root(doc, root);
     if (e->kind == GEM_CHAT_CALL) {
@@ -195,16 +204,45 @@ static int show_json(struct gem_cli_view *view, const gem_chat_event *e)
     return code;
 }
 
-int gem_cli_view_json_end(const gem_generate_stats *stats, const char *message, size_t n)
+static bool add_logprob(yyjson_mut_doc *doc, yyjson_mut_val *object, const gem_model *model, const gem_logprob *one)
+{
+    char text[GEM_TEXT_STREAM_MAX];
+    size_t n = 0;
+
+    if (gem_detokenize(model, &one->token, 1, true, text, sizeof text, &n, NULL) || n > sizeof text) n = 0;
+    return object && yyjson_mut_obj_add_int(doc, object, "token", one->token) &&
+           yyjson_mut_obj_add_val(doc, object, "text", gem_cli_json_text(doc, text, n)) &&
+           yyjson_mut_obj_add_real(doc, object, "logprob", (double)one->logprob);
+}
+
+int gem_cli_view_logprobs(struct gem_cli_view *view, const gem_model *model, size_t position, const gem_logprob *chosen,
+                          const gem_logprob *top, size_t n_top)
+{
+    yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+    yyjson_mut_val *root = yyjson_mut_obj(doc), *list;
+    bool ok = root && yyjson_mut_obj_add_str(doc, root, "type", "logprobs") &&
+              yyjson_mut_obj_add_uint(doc, root, "position", position) && add_logprob(doc, root, model, chosen);
+
+    yyjson_mut_doc_set_root(doc, root);
+    list = yyjson_mut_obj_add_arr(doc, root, "top");
+    for (size_t i = 0; i < n_top && ok; i++) ok = add_logprob(doc, yyjson_mut_arr_add_obj(doc, list), model, &top[i]);
+    const int code = gem_cli_json_print(doc, ok && list, false);
+    flush(view);
+    return code;
+}
+
+int gem_cli_view_json_end(const struct gem_cli_view *view, const gem_generate_stats *stats, const char *message,
+                          size_t n)
 {
     yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
     yyjson_mut_val *root = yyjson_mut_obj(doc);
     yyjson_doc *said = message ? yyjson_read(message, n, YYJSON_READ_NUMBER_AS_RAW) : NULL;
-    bool ok = root && yyjson_mut_obj_add_str(doc, root, "type", "end") &&
+    bool ok = root && yyjson_mut_obj_add_str(doc, root, "type", "end") && add_sample(view, doc, root) &&
               yyjson_mut_obj_add_str(doc, root, "finish", gem_cli_finish_name(stats->finish)) &&
               yyjson_mut_obj_add_uint(doc, root, "n_prompt", stats->n_prompt) &&
               yyjson_mut_obj_add_uint(doc, root, "n_kept", stats->n_kept) &&
-              yyjson_mut_obj_add_uint(doc, root, "n_generated", stats->n_generated);
+              yyjson_mut_obj_add_uint(doc, root, "n_generated", stats->n_generated) &&
+              yyjson_mut_obj_add_uint(doc, root, "seed", stats->seed);
 
     yyjson_mut_doc_set_root(doc, root);
     if (said)
@@ -217,7 +255,8 @@ int gem_cli_view_json_end(const gem_generate_stats *stats, const char *message, 
 
 void gem_cli_view_begin(struct gem_cli_view *view)
 {
-    *view = (struct gem_cli_view){.thoughts = view->thoughts, .json = view->json, .line_begin = true};
+    *view = (struct gem_cli_view){
+        .thoughts = view->thoughts, .json = view->json, .sample = view->sample, .line_begin = true};
 }
 
 void gem_cli_view_event(void *user, const gem_chat_event *event)

@@ -330,7 +330,8 @@ static yyjson_mut_val *read_array(struct reader *r, const struct gem_chat_schema
     yyjson_mut_val *array = made(r, yyjson_mut_arr(r->doc));
 
     while (array && goes_on(r, ']', yyjson_mut_arr_size(array))) {
-        yyjson_mut_val *value = read_value(r, schema->items);
+        yyjson_val *own = yyjson_arr_get(schema->first_items, yyjson_mut_arr_size(array));
+        yyjson_mut_val *value = read_value(r, own ? own : schema->items);
 
         if (!value) return NULL;
         if (!yyjson_mut_arr_append(array, value)) return made(r, NULL);

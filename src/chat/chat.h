@@ -34,7 +34,7 @@ struct gem_chat_prompt {
     gem_chat_media *media; /* while rendering, `token` is the index of the mark */
     size_t n_media, cap_media;
     yyjson_doc *tools; /* or NULL */
-    bool in_thought;   /* it ends with an open thought */
+    gem_thought thought;
 };
 
 /* Without a tokenizer there are no tokens. */

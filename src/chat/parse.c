@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/stop.h"
 #include "base/utf8.h"
 
 enum { MAX_CALL = 16 << 20, MAX_ANSWER = 256 << 20 };
@@ -49,6 +50,8 @@ struct gem_chat_parser {
     struct buffer body;    /* of the call that is open */
     struct buffer partial; /* beginning of a control token's spelling, in pushed text */
 
+    bool has_stop;
+    struct gem_stop stop;           /* content goes through it */
     struct buffer thought, content; /* all of it, for the message */
     yyjson_mut_doc *doc;            /* of calls */
     struct call *calls;
@@ -87,15 +90,38 @@ static void give_thought(gem_chat_parser *p, const char *s, size_t n)
     emit(p, GEM_CHAT_THOUGHT, s, n, NULL, 0);
 }
 
+/* A gem_text_fn. */
+static bool tell_content(void *user, const char *s, size_t n)
+{
+    gem_chat_parser *p = user;
+
+    add(p, &p->content, s, n, MAX_ANSWER, "bytes of an answer");
+    emit(p, GEM_CHAT_TEXT, s, n, NULL, 0);
+    return true;
+}
+
 static void give_content(gem_chat_parser *p, const char *s, size_t n)
 {
     if (n == 0) return;
-    add(p, &p->content, s, n, MAX_ANSWER, "bytes of an answer");
-    emit(p, GEM_CHAT_TEXT, s, n, NULL, 0);
+    if (!p->has_stop) {
+        tell_content(p, s, n);
+        return;
+    }
+    gem_stop_push(&p->stop, s, n);
+    if (p->stop.found >= 0) p->stopped = true;
 }
+
+/* No stop string reaches over what comes now. */
+static void end_stop(gem_chat_parser *p)
+{
+    if (p->has_stop) gem_stop_flush(&p->stop);
+}
+
+static bool has_content(const gem_chat_parser *p) { return p->content.n + p->stop.n_held > 0; }
 
 static void complain(gem_chat_parser *p, const char *s, size_t n, const char *what)
 {
+    end_stop(p);
     emit(p, GEM_CHAT_MALFORMED, s, n, what, strlen(what));
 }
 
@@ -144,7 +170,7 @@ static bool may_be_label(const gem_chat_parser *p)
 {
     const size_t n = p->held.n < N_LABEL ? p->held.n : N_LABEL;
 
-    return p->content.n == 0 && p->n_calls == 0 && n > 0 && !memcmp(p->held.s, label, n);
+    return !has_content(p) && p->n_calls == 0 && n > 0 && !memcmp(p->held.s, label, n);
 }
 
 static void flush_content(gem_chat_parser *p)
@@ -156,7 +182,7 @@ static void flush_content(gem_chat_parser *p)
 static void push_content(gem_chat_parser *p, const char *s, size_t n)
 {
     if (n == 0) return;
-    if (p->held.n == 0 && !p->after_call && (p->content.n > 0 || s[0] != label[0] || p->thought.n > 0)) {
+    if (p->held.n == 0 && !p->after_call && (has_content(p) || s[0] != label[0] || p->thought.n > 0)) {
         give_content(p, s, n); /* the usual case: nothing to wait for */
         return;
     }
@@ -192,6 +218,7 @@ static void end_content(gem_chat_parser *p)
 {
     if (p->after_call && all_space(p->held.s, p->held.n)) p->held.n = 0;
     flush_content(p);
+    end_stop(p);
 }
 
 static void leave(gem_chat_parser *p)
@@ -472,37 +499,26 @@ gem_status gem_chat_parser_finish(gem_chat_parser *p, gem_error *err)
     return p->status;
 }
 
+gem_status gem_chat_parser_set_stop(gem_chat_parser *p, const gem_stop_string *strings, size_t n, gem_error *err)
+{
+    gem_status st;
+
+    gem_stop_close(&p->stop);
+    p->has_stop = false;
+    if (n == 0) return GEM_OK;
+    st = gem_stop_open(&p->stop, strings, n, tell_content, p, err);
+    p->has_stop = st == GEM_OK;
+    return st;
+}
+
+int32_t gem_chat_parser_stop(const gem_chat_parser *p) { return p->has_stop ? p->stop.found : -1; }
+
 bool gem_chat_parser_thinking(const gem_chat_parser *p, size_t *n_tokens)
 {
     const bool open = (p->state == IN_LABEL || p->state == IN_THOUGHT) && !p->stopped;
 
     if (n_tokens) *n_tokens = open ? p->n_thought_tokens : 0;
     return open;
-}
-
-gem_status gem_chat_parser_close_thought(gem_chat_parser *p, int32_t *tokens, size_t *n, gem_error *err)
-{
-    static const char newline[] = "\n";
-    size_t count = 0;
-
-    *n = 0;
-    if (!begin(p, err)) return p->status;
-    if (!gem_chat_parser_thinking(p, NULL) || p->ids.id[GEM_CHAT_CHANNEL_END] < 0) return GEM_OK;
-    flush_stream(p);
-    if (p->state == IN_LABEL) { /* what there is of the label is dropped; the model sees the whole of it */
-        const char *rest = label + p->held.n;
-        if (p->held.n > 0 && memcmp(p->held.s, label, p->held.n)) rest = newline;
-        p->status = gem_tokenizer_encode(p->t, rest, strlen(rest), false, tokens, 7, &count, err);
-        p->held.n = 0;
-    } else if (p->held.n == 0 && !p->empty) { /* an empty thought is the label alone */
-        p->status = gem_tokenizer_encode(p->t, newline, 1, false, tokens, 7, &count, err);
-    }
-    if (!p->status && count > 7) p->status = gem_fail(err, GEM_E_UNSUPPORTED, 0, "a newline of %zu tokens", count);
-    if (p->status) return p->status;
-    tokens[count] = p->ids.id[GEM_CHAT_CHANNEL_END];
-    *n = count + 1;
-    on_channel_end(p);
-    return p->status;
 }
 
 static bool add_calls(const gem_chat_parser *p, yyjson_mut_doc *doc, yyjson_mut_val *message, size_t first)
@@ -564,7 +580,7 @@ gem_status gem_chat_reader_open(gem_chat_parser **out, const struct gem_tokenize
     p->tools = prompt ? yyjson_doc_get_root(prompt->tools) : NULL;
     p->on_event = on_event;
     p->user = user;
-    if (prompt && prompt->in_thought) {
+    if (prompt && prompt->thought == GEM_THOUGHT_OPEN) {
         p->state = IN_THOUGHT;
         p->empty = true;
     }
@@ -587,6 +603,7 @@ void gem_chat_parser_close(gem_chat_parser *p)
     buffers[3] = &p->thought;
     buffers[4] = &p->content;
     for (size_t i = 0; i < 5; i++) gem_free(buffers[i]->s);
+    gem_stop_close(&p->stop);
     yyjson_mut_doc_free(p->doc);
     gem_free(p->calls);
     gem_free(p->message);

@@ -150,6 +150,8 @@ size_t gem_chat_prompt_text(const gem_chat_prompt *p, const char **text)
     return p->text.n;
 }
 
+gem_thought gem_chat_prompt_thought(const gem_chat_prompt *p) { return p->thought; }
+
 size_t gem_chat_prompt_media(const gem_chat_prompt *p, const gem_chat_media **media)
 {
     *media = p->media;

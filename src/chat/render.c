@@ -530,11 +530,11 @@ static void put_generation(struct renderer *r)
         gem_chat_put_control(r->t, GEM_CHAT_TURN);
         gem_chat_puts(r->t, "model\n");
     }
-    r->p->in_thought = r->last == LAST_RESULT && thinking;
-    if (!r->p->in_thought && !(opened && large && !thinking)) return;
+    if (thinking) r->p->thought = r->last == LAST_RESULT ? GEM_THOUGHT_OPEN : GEM_THOUGHT_OPTIONAL;
+    if (r->p->thought != GEM_THOUGHT_OPEN && !(opened && large && !thinking)) return;
     gem_chat_put_control(r->t, GEM_CHAT_CHANNEL);
     gem_chat_puts(r->t, "thought\n");
-    if (!r->p->in_thought) gem_chat_put_control(r->t, GEM_CHAT_CHANNEL_END);
+    if (!thinking) gem_chat_put_control(r->t, GEM_CHAT_CHANNEL_END);
 }
 
 static void render_gemma4(struct renderer *r)

@@ -93,11 +93,13 @@ static void read_fields(struct gem_chat_schema *out, yyjson_val *s)
 {
     yyjson_val *description = yyjson_obj_get(s, "description"), *enums = yyjson_obj_get(s, "enum");
     yyjson_val *items = yyjson_obj_get(s, "items"), *properties = yyjson_obj_get(s, "properties");
+    yyjson_val *first_items = yyjson_obj_get(s, "prefixItems");
     yyjson_val *required = yyjson_obj_get(s, "required");
 
     keep(&out->description, description, yyjson_is_str(description) && yyjson_get_len(description) > 0);
     keep(&out->enums, enums, yyjson_arr_size(enums) > 0);
     keep(&out->items, items, yyjson_is_obj(items) && yyjson_obj_size(items) > 0);
+    keep(&out->first_items, first_items, yyjson_arr_size(first_items) > 0);
     keep(&out->properties, properties, yyjson_is_obj(properties));
     keep(&out->required, required, yyjson_arr_size(required) > 0);
     keep(&out->constant, yyjson_obj_get(s, "const"), yyjson_obj_get(s, "const") != NULL);
@@ -144,6 +146,7 @@ static gem_status read_union(struct reader *r, struct gem_chat_schema *out, yyjs
     keep(&out->description, details.description, true);
     keep(&out->enums, details.enums, true);
     keep(&out->items, details.items, true);
+    keep(&out->first_items, details.first_items, true);
     keep(&out->properties, details.properties, true);
     keep(&out->required, details.required, true);
     out->nullable |= details.nullable;

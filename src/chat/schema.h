@@ -18,7 +18,8 @@ enum gem_chat_type {
 
 /* Zero is the schema that allows everything. */
 struct gem_chat_schema {
-    yyjson_val *description, *enums, *items, *properties, *required; /* of their kinds, not empty; or NULL */
+    yyjson_val *description, *enums, *items, *first_items, *properties,
+        *required; /* of their kinds, not empty; or NULL */
     yyjson_val *constant;
     unsigned types; /* gem_chat_type; 0: any */
     bool nullable;

@@ -82,14 +82,14 @@ static gem_status check_item(const struct gem_engine *e, const gem_advance *it, 
     return GEM_OK;
 }
 
-static gem_status check_items(const struct step *s, size_t n_strict, gem_error *err)
+static gem_status check_items(const struct step *s, const size_t *n_strict, gem_error *err)
 {
     gem_status st = GEM_OK;
     size_t n = 0;
 
     for (size_t i = 0; i < s->n_items && !st; i++)
         if (!(st = check_item(s->engine, &s->items[i], i, err)))
-            st = check_media(s->engine, &s->items[i], i, n_strict, err);
+            st = check_media(s->engine, &s->items[i], i, n_strict ? n_strict[i] : SIZE_MAX, err);
     for (; n < s->n_items && !st; n++) {
         if (s->items[n].session->in_step) {
             st = gem_fail(err, GEM_E_ARGUMENT, 0, "item %zu: its session is named twice", n);
@@ -232,6 +232,8 @@ static void run_batch(struct step *s)
     bool tap = false;
 
     for (uint32_t r = 0; r < f->n_rows; r++) tap |= s->items[f->rows[r].item].on_hidden != NULL;
+    s->engine->n_batches++;
+    s->engine->n_rows += f->n_rows; /* running leaves only those that are wanted */
     gem_forward_run(f, tap ? on_hidden : NULL, on_row, s);
     for (size_t i = 0; i < s->n_items; i++) {
         const struct gem_session *session = s->items[i].session;
@@ -345,7 +347,7 @@ static gem_status run(struct step *s, gem_progress_fn *progress, void *progress_
     return GEM_OK;
 }
 
-gem_status gem_engine_step(struct gem_engine *e, gem_advance *items, size_t n_items, size_t n_strict,
+gem_status gem_engine_step(struct gem_engine *e, gem_advance *items, size_t n_items, const size_t *n_strict,
                            gem_progress_fn *progress, void *progress_user, gem_error *err)
 {
     struct step s = {.engine = e, .items = items, .n_items = n_items};
@@ -365,5 +367,5 @@ out:
 gem_status gem_engine_advance(gem_engine *e, gem_advance *items, size_t n_items, gem_progress_fn *progress,
                               void *progress_user, gem_error *err)
 {
-    return gem_engine_step(e, items, n_items, SIZE_MAX, progress, progress_user, err);
+    return gem_engine_step(e, items, n_items, NULL, progress, progress_user, err);
 }

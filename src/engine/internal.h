@@ -103,6 +103,7 @@ struct gem_engine {
     struct gem_forward forward;
     uint32_t chunk;
     uint64_t ple_cap; /* bytes of per-layer embeddings that are kept */
+    uint64_t n_batches, n_rows;
     struct gem_soft_cache soft;
     struct gem_vision_scratch vision_scratch;
 };
@@ -153,9 +154,9 @@ const float *gem_soft_find(const struct gem_soft_cache *c, const gem_media *medi
 void gem_soft_cache_release(struct gem_soft_cache *c);
 void gem_soft_cache_close(struct gem_soft_cache *c);
 
-/* gem_engine_advance, but only the first n_strict tokens of each sequence must have their placeholders covered: what a
- * model generates is not the caller's fault. */
-gem_status gem_engine_step(struct gem_engine *e, gem_advance *items, size_t n_items, size_t n_strict,
+/* gem_engine_advance, but only the first n_strict[i] tokens of item i (NULL: all) must have their placeholders covered:
+ * what a model generates is not the caller's fault. */
+gem_status gem_engine_step(struct gem_engine *e, gem_advance *items, size_t n_items, const size_t *n_strict,
                            gem_progress_fn *progress, void *progress_user, gem_error *err);
 
 /* Bytes that this machine can give without swapping; UINT64_MAX when unknown. */

@@ -353,6 +353,7 @@ static gem_status open_model(gem_model **out, const char *path, const gem_model_
     if (!o->metadata_only && o->precision == GEM_PRECISION_FAST && (st = pack(m, o, err))) goto fail;
     release_metadata(m);
     fill_info(m, o);
+    if ((st = gem_weights_token_bytes(&m->w, &m->h, &m->info.token_bytes, err))) goto fail;
     *out = m;
     return GEM_OK;
 fail:

@@ -99,8 +99,12 @@ void gem_engine_get_stats(const gem_engine *e, gem_engine_stats *out)
 {
     const struct gem_ple *p = &e->forward.ple_rows;
 
-    *out = (gem_engine_stats){
-        .ple_rows = p->n_rows, .ple_kept = p->n_kept, .ple_bytes = p->n_bytes, .ple_seconds = p->seconds};
+    *out = (gem_engine_stats){.ple_rows = p->n_rows,
+                              .ple_kept = p->n_kept,
+                              .ple_bytes = p->n_bytes,
+                              .ple_seconds = p->seconds,
+                              .n_batches = e->n_batches,
+                              .n_rows = e->n_rows};
 }
 
 uint32_t gem_engine_threads(const gem_engine *e) { return gem_pool_threads(e->pool); }
@@ -210,6 +214,21 @@ void gem_session_close(gem_session *s)
     gem_free(s->logits);
     gem_ledger_give(s->engine->model->ledger, s->taken);
     gem_free(s);
+}
+
+gem_status gem_session_copy(gem_session *to, const gem_session *from, gem_error *err)
+{
+    if (to == from) return GEM_OK;
+    if (to->engine->model != from->engine->model)
+        return gem_fail(err, GEM_E_ARGUMENT, 0, "a session can not take over that of another model");
+    if (to->cache.type != from->cache.type)
+        return gem_fail(err, GEM_E_ARGUMENT, 0, "of two sessions, one has an 8-bit cache, the other has not");
+    if (from->cache.n > to->cache.context)
+        return gem_fail(err, GEM_E_LIMIT, 0, "%u tokens do not fit a context of %u", from->cache.n, to->cache.context);
+    memcpy(to->tokens, from->tokens, from->cache.n * sizeof *to->tokens);
+    memcpy(to->keys, from->keys, from->cache.n * sizeof *to->keys);
+    gem_cache_copy(&to->cache, &from->cache);
+    return GEM_OK;
 }
 
 size_t gem_session_tokens(const gem_session *s, const int32_t **tokens)

@@ -128,8 +128,9 @@ static uint32_t any_call(struct gem_grammar *g, const struct gem_tokenizer *t, y
         gem_expr_push(g, &calls, call_of(g, t, function));
     }
     if (!g->status && calls.n == 0)
-        gem_grammar_fail(g, GEM_E_ARGUMENT, 0,
-                         o->name ? "tools: none has the name that is to be called" : "tools: none");
+        gem_grammar_fail(g, GEM_E_ARGUMENT, 0, "tools: none%s%.*s%s", o->name ? " has the name \"" : "",
+                         o->name ? (int)o->n_name : 0, o->name ? o->name : "",
+                         o->name ? "\", which is to be called" : "");
     if (!g->status) x = gem_expr_alt(g, calls.x, calls.n);
     gem_free(calls.x);
     return x;

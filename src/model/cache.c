@@ -60,7 +60,8 @@ gem_status gem_cache_open(struct gem_cache *c, const struct gem_hparams *h, enum
         const uint32_t cap = layer_cap(h, i, context, local_cap);
         const size_t bytes = (size_t)layer_bytes(h, i, type, cap);
 
-        c->layers[i] = (struct gem_cache_layer){.cap = cap, .head_dim = h->layers[i].head_dim, .bytes = bytes};
+        c->layers[i] = (struct gem_cache_layer){
+            .cap = cap, .head_dim = h->layers[i].head_dim, .n_kv_heads = h->layers[i].n_kv_heads, .bytes = bytes};
         c->layers[i].k = gem_arena_take(&c->arena, bytes);
         c->layers[i].v = gem_arena_take(&c->arena, bytes);
         if (type != GEM_CACHE_INT8) continue;
@@ -108,6 +109,45 @@ void gem_cache_clear(struct gem_cache *c)
         memset(l->v_scale, 0, l->bytes / l->head_dim * sizeof(float));
     }
     gem_cache_cut(c, 0);
+}
+
+/* Of the panel of position p. */
+static void copy_scales(const struct gem_cache_layer *to, const struct gem_cache_layer *from, uint32_t kv, uint32_t p)
+{
+    const size_t at = gem_cache_scale(to, kv, p), origin = gem_cache_scale(from, kv, p);
+
+    memcpy(to->k_scale + at, from->k_scale + origin, GEM_PANEL * sizeof(float));
+    memcpy(to->v_scale + at, from->v_scale + origin, GEM_PANEL * sizeof(float));
+}
+
+/* The newest panels, as many as both have. Returns the position of the first of them. */
+static uint32_t copy_layer(const struct gem_cache *c, const struct gem_cache_layer *to,
+                           const struct gem_cache_layer *from)
+{
+    const size_t element = gem_cache_element(c->type), bytes = (size_t)GEM_PANEL * to->head_dim * element;
+    const uint32_t cap = to->cap < from->cap ? to->cap : from->cap,
+                   end = (c->n + GEM_PANEL - 1) / GEM_PANEL * GEM_PANEL;
+    const uint32_t first = end > cap ? end - cap : 0;
+
+    for (uint32_t kv = 0; kv < to->n_kv_heads; kv++)
+        for (uint32_t p = first; p < end; p += GEM_PANEL) {
+            const size_t at = gem_cache_panel(to, kv, p) * element, origin = gem_cache_panel(from, kv, p) * element;
+            memcpy(to->k + at, from->k + origin, bytes);
+            memcpy(to->v + at, from->v + origin, bytes);
+            if (c->type == GEM_CACHE_INT8) copy_scales(to, from, kv, p);
+        }
+    return first;
+}
+
+void gem_cache_copy(struct gem_cache *to, const struct gem_cache *from)
+{
+    assert(from->n <= to->context && from->n_layers == to->n_layers && from->type == to->type);
+    to->n = from->n;
+    to->low = from->low;
+    for (uint32_t i = 0; i < to->n_layers; i++) {
+        const uint32_t first = copy_layer(to, &to->layers[i], &from->layers[i]);
+        if (first > to->low) to->low = first;
+    }
 }
 
 /* uint32_t stands for any element of four bytes, uint16_t for any of two, uint8_t for any of one. */

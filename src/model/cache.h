@@ -20,7 +20,7 @@ struct gem_cache_layer {
     uint8_t *k, *v;           /* [n_kv_heads, cap / 16] panels (kernels.h; int8 lies as bfloat16 does) */
     float *k_scale, *v_scale; /* [n_kv_heads, cap] of int8; else NULL */
     uint32_t cap;             /* positions held, a multiple of GEM_SPAN; position p lies at p % cap */
-    uint32_t head_dim;
+    uint32_t head_dim, n_kv_heads;
     size_t bytes; /* of k, and of v */
 };
 
@@ -58,6 +58,9 @@ void gem_cache_put(const struct gem_cache *c, const struct gem_cache_layer *l, u
                    const void *value);
 /* Bytes of an element. */
 size_t gem_cache_element(enum gem_cache_type type);
+/* Makes `to`, of the same shape and type and with room for from->n positions, hold what `from` holds, as far as its
+ * rings do. */
+void gem_cache_copy(struct gem_cache *to, const struct gem_cache *from);
 /* Forgets everything, and values that are not finite with it: attention multiplies what it does not look at by 0. */
 void gem_cache_clear(struct gem_cache *c);
 

@@ -138,6 +138,22 @@ gem_status gem_weights_packed_bytes(struct gem_weights *w, const struct gem_hpar
     return st;
 }
 
+gem_status gem_weights_token_bytes(struct gem_weights *w, const struct gem_hparams *h, uint64_t *n, gem_error *err)
+{
+    struct gem_product *products;
+    size_t n_products;
+    gem_status st = list_products(w, h, &products, &n_products, err);
+
+    *n = 0;
+    for (size_t i = 0; !st && i < n_products; i++) {
+        const struct gem_product *p = &products[i];
+        const uint64_t all = p->m->panels ? gem_product_panel_bytes(p) : p->m->row_bytes * p->m->rows * p->count;
+        *n += p->panel_stride ? all / p->count * h->n_experts_used : all;
+    }
+    gem_free(products);
+    return st;
+}
+
 gem_status gem_weights_pack(struct gem_weights *w, const struct gem_hparams *h, struct gem_pool *pool,
                             gem_progress_fn *progress, void *user, gem_error *err)
 {

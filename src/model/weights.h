@@ -97,6 +97,8 @@ gem_status gem_weights_bind(struct gem_weights *w, const struct gem_hparams *h, 
 /* All products in the order of a forward pass; out [n_layers * GEM_PRODUCTS_PER_LAYER + GEM_PRODUCTS_MORE]. Returns
  * how many there are. */
 size_t gem_weights_products(struct gem_weights *w, const struct gem_hparams *h, struct gem_product *out);
+/* Bytes that products read for one row: of a mixture, the experts that it uses. */
+gem_status gem_weights_token_bytes(struct gem_weights *w, const struct gem_hparams *h, uint64_t *n, gem_error *err);
 /* Bytes of a product's panels. */
 uint64_t gem_product_panel_bytes(const struct gem_product *p);
 

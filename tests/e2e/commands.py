@@ -35,6 +35,8 @@ class Tokenize(Case):
         eight = self.probe(MIXED, ids, '--precision', 'fast', '--int8-cache')['logits'][1]
         error = sum((a - b) ** 2 for a, b in zip(wide, eight)) / sum(a * a for a in wide)
         self.assertTrue(0 < error < 0.05 ** 2, error)  # what the fast tier may be off by
+        words = ['run', '--greedy', '--int8-cache', 'Copy the word: garden']
+        self.assertEqual(self.good(*words, '--samples', '2'), 2 * self.good(*words))  # the second from a copied cache
         self.bad(2, 'probe', '--precision', 'exact', '--int8-cache', '-o', self.dir / 'x', MIXED, self.case(ids),
                  says='fast tier')
 
@@ -120,9 +122,14 @@ class Run(Case):
         self.assertEqual(forced, self.decode(E2B, [first] * 12) + b'\n')
         forbidden = self.good(*words, '--greedy', '--logit-bias', f'{first}=1e4', '--logit-bias', f'{first}=-inf')
         self.assertEqual(forbidden, self.good(*words, '--greedy', '--logit-bias', f'{first}=-inf'))
-        for more in (['--repeat-penalty', '50'], ['--presence-penalty', '100'], ['--frequency-penalty', '100']):
+        for more in (['--repeat-penalty', '50'], ['--presence-penalty', '100'], ['--frequency-penalty', '100'],
+                     ['--dry', '100', '--dry-allowed', '1', '--dry-base', '10']):
             penalised = self.good(*words, '--greedy', '--logit-bias', f'{first}=60', *more)
             self.assertNotEqual(penalised, self.decode(E2B, [first] * 12) + b'\n', more)
+        for more in (['--typical-p', '0.000001'], ['--top-k', '2', '--xtc-probability', '1', '--xtc-threshold', '0.0001']):
+            one, other = (self.good(*words, '--temperature', '5', '--seed', s, *more) for s in '23')
+            self.assertEqual(one, other, more)  # one token is left
+            self.assertNotEqual(one, self.good(*words, '--temperature', '5', '--seed', '2'), more)
 
     def test_whole_characters(self):
         """Random models emit byte tokens: what comes out is UTF-8 all the same."""

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conversations: thoughts, calls of tools, events as JSON, commands of the chat. With models that say what is written
 into them."""
+import hashlib
 import json
+import math
+import pathlib
 import re
 
 import scripted
-from harness import E2B, Case, main, run
+from harness import E2B, GEMMA3, Case, main, run
 
 THOUGHT = ['<|channel>', 'thought\n', 'Hm, ', 'let me see.', '\n', '<channel|>']
 CALL = ['<|tool_call>', 'call:clock{zone:', '3', '}', '<tool_call|>', '<|tool_response>']
@@ -54,6 +57,111 @@ class Run(Talk):
         self.assertEqual(events[-1]['message']['tool_calls'][0]['function'], {'name': 'clock', 'arguments': {'zone': 3}})
         self.assertEqual(self.good('run', '--greedy', *words), b'clock {"zone":3}\n')
 
+    def test_tool_choice(self):
+        """The same model with each choice: what it wishes to write, the constraint makes a call or none."""
+        model = self.model(['model\n', '<|channel>', 'thought\n', '<channel|>', 'It is ', 'noon.', '<turn|>'])
+        tools, words = self.tools(['date']), [model, 'Time?', '-n', '40']
+        def kinds(*how):
+            return [e['type'] for e in self.events('--tools', tools, *how, *words)]
+        self.assertEqual(kinds(), ['text', 'text', 'end'])
+        self.assertEqual(kinds('--tool-choice', 'none'), ['text', 'text', 'end'])
+        self.assertEqual(kinds('--tool-choice', 'required', '--one-call'), ['call', 'end'])
+        self.assertEqual(kinds('--tool-choice', 'clock', '--one-call'), ['call', 'end'])
+        self.bad(2, 'run', '--tools', tools, '--tool-choice', 'clack', *words, says='"clack"')
+        self.bad(4, 'run', '--tools', tools, '--tool-choice', 'required', model, 'x', '-n', '2', says='an answer may take')
+        self.bad(2, 'run', '--tool-choice', 'auto', model, 'x', says='--tools')
+        self.bad(2, 'run', '--one-call', model, 'x', says='--tools')
+        hard = self.dir / 'hard.json'
+        hard.write_text('[{"function": {"name": "f", "parameters": {"type": "object", "properties": {"x": {"not": {}}}}}}]')
+        done = run('run', '--tools', hard, *words)
+        self.assertEqual((done.returncode, done.stdout), (3, b''))
+        self.assertIn(b'/properties/x', done.stderr)
+        self.assertIn(b'--tool-choice free', done.stderr)
+        self.assertEqual(self.good('run', '--greedy', '--tools', hard, '--tool-choice', 'free', *words), b'It is noon.\n')
+
+    def test_calls_are_held_to_their_schema(self):
+        """This model wants a string where an integer is declared."""
+        chain = [*THOUGHT, '<|tool_call>', 'call:clock{', 'zone:', 'UTC', '}', '<tool_call|>', '<|tool_response>']
+        model, tools = self.model(['model\n', *chain]), self.tools(['date'])
+        words = ['--think', 'on', '--tools', tools, '-n', '40', model, 'Time?']
+        *_, event, end = self.events(*words, '--tool-choice', 'free')
+        self.assertEqual((event['type'], event['reason']), ('malformed', 'an argument is not of its declared type'))
+        *_, event, end = self.events(*words, '--one-call')
+        self.assertEqual((event['type'], type(event['arguments']['zone'])), ('call', int))
+
+    def test_samples(self):
+        """Each is what its seed gives alone, in text and as events."""
+        words = ['--temperature', '1.5', '-n', '12', E2B, 'Hello']
+        for how in [], ['--think', 'on'], ['--raw']:
+            alone = {}
+            events = [json.loads(e) for e in self.good('run', '--json', '--samples', '4', '--seed', '7', *how, *words).splitlines()]
+            ends = [e for e in events if e['type'] == 'end']
+            self.assertEqual([e['sample'] for e in ends], [1, 2, 3, 4])
+            self.assertEqual(ends[0]['seed'], 7)
+            for end in ends:
+                own = [json.loads(e) for e in
+                       self.good('run', '--json', '--seed', end['seed'], *how, *words).splitlines()]
+                for e in own:
+                    e['sample'] = end['sample']
+                own[-1]['n_kept'] = end['n_kept']
+                self.assertEqual([e for e in events if e['sample'] == end['sample']], own)
+                alone[end['sample']] = self.good('run', '--seed', end['seed'], *how, *words)
+            self.assertEqual(self.good('run', '--samples', '4', '--seed', '7', *how, *words), b''.join(alone.values()))
+            self.assertGreater(len(set(alone.values())), 2)
+
+    def test_logprobs(self):
+        """Of the prompt's and the answer's tokens, from the logits that probe writes."""
+        words = ['--precision', 'exact', '--raw', '--greedy', '-n', '4', '--min-tokens', '4', E2B, 'Hello you']
+        *events, end = self.events('--logprobs', '3', '--prompt-logprobs', *words)
+        said = [e for e in events if e['type'] == 'logprobs']
+        bos, *_ = self.ids(E2B, '<bos>', '--control')
+        tokens = [bos] + [e['token'] for e in said]
+        n = end['n_prompt']
+        self.assertEqual(tokens[:n], [bos] + self.ids(E2B, 'Hello you'))
+        self.assertEqual([e['position'] for e in said], list(range(1, n + 4)))
+        (rows, vocab), logits = self.probe(E2B, tokens, '--precision', 'exact')['logits']
+        self.assertEqual(rows, len(tokens))
+        for e in said:
+            row = logits[(e['position'] - 1) * vocab:e['position'] * vocab]
+            log_sum = math.log(math.fsum(map(math.exp, row)))
+            best = sorted(range(vocab), key=lambda i: -row[i])[:3]
+            self.assertEqual([t['token'] for t in e['top']], best)
+            for one in [e] + e['top']:
+                self.assertAlmostEqual(one['logprob'], row[one['token']] - log_sum, 4)
+        self.assertEqual([e['type'] for e in self.events('--logprobs', '1', *words)].count('logprobs'), 4)
+        self.bad(2, 'run', '--logprobs', '3', *words, says='--json')
+        self.bad(2, 'run', '--json', '--prompt-logprobs', *words, says='--logprobs')
+        self.bad(2, 'run', '--json', '--logprobs', '3', '--samples', '2', *words, says='--samples')
+
+    def test_stop_strings(self):
+        """Found across the borders of tokens, and not shown; neither in thoughts nor in the message is a trace of it."""
+        chain = ['It is ', 'noo', 'n, or ', 'later.', '<turn|>']
+        model = self.model(['model\n', *THOUGHT, *chain], ['<channel|>'])
+        for stop, text in (('noon', 'It is '), ('n, o', 'It is noo'), ('It', ''), ('later!', 'It is noon, or later.'),
+                           ('.', 'It is noon, or later'), ('me', 'It is noon, or later.')):  # the thought has that
+            words = ['--think', 'on', '--stop', stop, '--stop', 'never', model, 'Time?']
+            *events, end = self.events(*words)
+            self.assertEqual(''.join(e['text'] for e in events if e['type'] == 'text'), text, stop)
+            self.assertEqual(end['message'].get('content', ''), text, stop)
+            self.assertEqual((end['finish'], end['message']['reasoning']), ('stop', 'Hm, let me see.'))
+            self.assertEqual(self.good('run', '--greedy', *words), text.encode() + b'\n' * bool(text))
+        plain = self.model(['model\n', '<|channel>', 'thought\n', '<channel|>'], ['go: ', *chain])
+        *events, end = self.events('--raw', '--stop', 'on, ', plain, 'go: ')
+        self.assertEqual((''.join(e['text'] for e in events), end['finish']), ('It is no', 'stop'))
+        self.bad(2, 'run', '--stop', 'a', '--regex', 'b', model, 'x', says='--regex')
+        self.bad(2, 'run', '--stop', 'a', '--samples', '2', model, 'x', says='--samples')
+        self.bad(2, 'run', '--stop', '', model, 'x', says='0 bytes')
+
+    def test_invalid_utf8_is_named(self):
+        """With its offset in the file."""
+        path = self.dir / 'x.json'
+        for before in b'[{"role": "user", "content": "ab', b'[{"function": {"name": "f", "description": "':
+            path.write_bytes(before + b'\xff"}]')
+            for words in ['chat', '--load', path, E2B], ['run', '--tools', path, E2B, 'x']:
+                self.bad(3, *words, says=[path, f'byte {len(before)}', 'UTF-8'])
+        path.write_bytes(b'{"pattern": "\xff"}')
+        self.bad(3, 'run', '--schema', path, E2B, 'x', says=['schema', 'byte 13', 'UTF-8'])
+
     def test_malformed(self):
         model = self.model(['model\n', '<|channel>', 'thought\n', '<channel|>', '<|tool_call>', 'clock?', '<tool_call|>',
                             '<turn|>'])
@@ -65,10 +173,12 @@ class Run(Talk):
     def test_thoughts(self):
         """Shown, by length, or not at all: never on standard output."""
         model = self.model(['model\n', *THOUGHT, 'Noon.', '<turn|>'])
-        for how, says in ([], ''), (['--thoughts', 'show'], 'Hm, let me see.\n\n'), \
-                (['--thoughts', 'length'], '(a thought of 15 characters)\n'), (['--thoughts', 'hide'], ''):
+        length = r'\(thought: 4 tokens, \d+\.\d s\)\n'  # the label and the newline at the end are two of them
+        for how, says in ([], ''), (['--thoughts', 'show'], 'Hm, let me see.\n\n'), (['--thoughts', 'length'], length), \
+                (['--thoughts', 'hide'], ''):
             done = run('run', '--greedy', '--think', 'on', *how, model, 'Time?')
-            self.assertEqual((done.returncode, done.stdout, done.stderr.decode()), (0, b'Noon.\n', says))
+            self.assertEqual((done.returncode, done.stdout), (0, b'Noon.\n'))
+            self.assertRegex(done.stderr.decode(), f'^{says}$')
 
     def test_budget(self):
         """A thought without end is closed as the model was trained to close it, and the answer follows."""
@@ -114,6 +224,28 @@ class Run(Talk):
         self.assertEqual(done.stdout, b'Hi\n')
         self.assertIn(b'chat template is not a known one', done.stderr)
         self.assertEqual(run('run', '-q', '--greedy', model, 'x').stderr, b'')
+        digest = hashlib.sha256(b'{{ bos_token }}').hexdigest()
+        text = self.good('inspect', model).decode()
+        self.assertIn(f'not known, SHA-256 {digest}', text)
+        self.assertIn('that of 12B, 26B-A4B and 31B (2026-07-09) is used instead', text)
+        self.assertIn('<|tool_call>call:', text)
+        note = self.chat_of(model).pop('note')
+        self.assertIn('2026-07-09', note)
+        self.assertEqual(self.chat_of(model), {
+            'format': 'gemma4-large', 'has_template': True, 'known_template': False, 'template_sha256': digest,
+            'note': note, 'thinking': True, 'tools': True})
+        nano = pathlib.Path(__file__).resolve().parents[2] / 'models' / 'nano'
+        digest = hashlib.sha256((nano / 'chat_template.jinja').read_bytes()).hexdigest()
+        self.good('pack', nano, '-o', self.dir / 'nano.gem')
+        for model in nano, self.dir / 'nano.gem':
+            self.assertEqual(self.chat_of(model), {
+                'format': 'gemma4-small', 'has_template': True, 'known_template': True, 'template_sha256': digest,
+                'thinking': True, 'tools': True})
+        self.assertEqual(self.chat_of(GEMMA3)['format'], 'none')  # its small vocabulary has no turns
+        self.assertFalse(self.chat_of(GEMMA3)['tools'])
+
+    def chat_of(self, model):
+        return json.loads(self.good('inspect', '--json', model))['chat']
 
 
 class Chat(Talk):
@@ -142,6 +274,12 @@ class Chat(Talk):
         self.assertEqual(len(counts), 3)
         for (n, _, generated), (_, kept, _) in zip(counts, counts[1:]):
             self.assertEqual(kept, n + generated)  # the stop token was drawn, so all before it is there
+
+    def test_what_is_required_is_required_once(self):
+        """After a result the model may answer; a new question needs a call again."""
+        out, _ = self.chat(self.caller(), 'Time?\nn\nAnd now?\nn\n', '--tools', self.tools(['date']), '--tool-choice',
+                           'required', '--one-call')
+        self.assertRegex(out, r'^(clock \{.*\}\nIt is noon\.\n){2}$')
 
     def test_failing_tools(self):
         model = self.caller()
@@ -178,6 +316,24 @@ class Chat(Talk):
         self.assertEqual(out, 'Hi\n')
         self.assertIn("the role 'critic'", err)
         self.bad(3, 'chat', '--load', path, model, says="the role 'critic'")
+
+    def test_load_brings_the_tools(self):
+        model, saved = self.caller(), self.dir / 'saved.json'
+        tools = self.tools(['echo', 'noon'])
+        self.chat(model, f'Time?\ny\n/save {saved}\n', '--tools', tools)
+        out, err = self.chat(model, f'/load {saved}\n/tools\nAnd now?\ny\n/save {saved}\n')
+        self.assertEqual(out, 'clock {"zone":3}\nIt is noon.\n')
+        self.assertIn('tool clock', err)
+        self.assertEqual(len(json.loads(saved.read_text())['messages']), 8)
+        self.assertEqual(json.loads(saved.read_text())['tools'], json.loads(tools.read_text()))
+        other = self.dir / 'other.json'
+        for text, says in (('{"messages": [], "tools": 3}', 'no array of tools'),
+                           ('{"messages": [], "tools": [3]}', 'tool 0'), ('{"tools": []}', 'no array of messages'),
+                           ('{"messages": [{"role": "critic"}], "tools": []}', 'critic')):
+            other.write_text(text)
+            _, err = self.chat(model, f'/load {other}\n/tools\n', '--load', saved)
+            self.assertIn(says, err)
+            self.assertIn('tool clock', err)  # still there
 
     def test_commands(self):
         model = self.model(['model\n', *THOUGHT, 'Hi', '<turn|>'])

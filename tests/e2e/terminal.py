@@ -136,6 +136,23 @@ class Terminal(Case):
         self.type('Enter')
         self.see('> hello wrld\nHi!')
 
+    def test_again_and_from_a_file(self):
+        self.start(self.talker)
+        self.line('one')
+        self.see('Hi!\n>')
+        self.line('/save a.json')
+        self.see('saved in a.json')
+        self.line('/retry')
+        self.see('/retry\nHi!\n>')
+        self.line('/undo')
+        self.see('0 messages are left')
+        self.line('/load a.json')
+        self.see('2 messages from a.json')
+        self.line('two')
+        self.see('two\nHi!\n>')
+        self.line('/stats')
+        self.see('4 messages, ')
+
     def test_several_lines(self):
         """A backslash continues a line; pasted lines are one question."""
         self.start(self.talker)

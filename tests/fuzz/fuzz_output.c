@@ -43,19 +43,22 @@ static void hear(void *user, const gem_chat_event *e)
     }
 }
 
-static uint64_t run(const gem_chat_prompt *prompt, const char *s, size_t n, size_t piece)
+static uint64_t run(const gem_chat_prompt *prompt, bool stops, const char *s, size_t n, size_t piece)
 {
+    static const gem_stop_string strings[] = {{"th", 2}, {"a b", 3}, {"\n\n", 2}};
     struct heard h = {.hash = UINT64_C(0xcbf29ce484222325)};
     gem_chat_parser *p;
     const char *json;
     size_t n_json;
 
     EXPECT(!gem_chat_reader_open(&p, NULL, GEM_CHAT_GEMMA4_LARGE, prompt, hear, &h, NULL));
+    EXPECT(!gem_chat_parser_set_stop(p, strings, stops ? 3 : 0, NULL));
     for (size_t at = 0; at < n; at += piece)
         EXPECT(!gem_chat_parser_push_text(p, s + at, n - at < piece ? n - at : piece, NULL));
     EXPECT(!gem_chat_parser_finish(p, NULL));
     EXPECT(!gem_chat_parser_message(p, 1, &json, &n_json, NULL));
     mix(&h, json, n_json);
+    EXPECT(stops || gem_chat_parser_stop(p) < 0);
     gem_chat_parser_close(p);
     return h.hash;
 }
@@ -74,9 +77,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     if (n < 1) return 0;
     EXPECT(!gem_chat_prompt_open(&prompt, NULL, GEM_CHAT_GEMMA4_LARGE, messages, sizeof messages - 1, tools,
                                  sizeof tools - 1, NULL, NULL));
-    prompt->in_thought = data[0] & 0x80;
-    whole = run(prompt, (const char *)data + 1, n - 1, n);
-    EXPECT(whole == run(prompt, (const char *)data + 1, n - 1, 1 + (data[0] & 15)));
+    prompt->thought = data[0] & 0x80 ? GEM_THOUGHT_OPEN : GEM_THOUGHT_NONE;
+    whole = run(prompt, data[0] & 0x40, (const char *)data + 1, n - 1, n);
+    EXPECT(whole == run(prompt, data[0] & 0x40, (const char *)data + 1, n - 1, 1 + (data[0] & 15)));
     gem_chat_prompt_close(prompt);
     return 0;
 }

@@ -146,11 +146,63 @@ static void parse_text(struct heard *h, const struct gem_chat_prompt *prompt, co
     gem_chat_parser_close(p);
 }
 
+/* The first place at which one of the strings is complete, by trying all; *n: the text before it. */
+static int32_t first_stop(const gem_stop_string *strings, size_t n_strings, const char *s, size_t *n)
+{
+    for (size_t end = 1; end <= strlen(s); end++) {
+        int32_t best = -1;
+        for (size_t k = 0; k < n_strings; k++) {
+            if (strings[k].n > end || strncmp(s + end - strings[k].n, strings[k].text, strings[k].n)) continue;
+            if (best < 0 || strings[k].n > strings[best].n) best = (int32_t)k;
+        }
+        *n = best < 0 ? 0 : end - strings[best].n;
+        if (best >= 0) return best;
+    }
+    *n = strlen(s);
+    return -1;
+}
+
+static void test_stop_strings(void) /* in what is neither thought nor call; in pieces of any size */
+{
+    static const char content[] = "Well, banana bread; anan and band.";
+    static const gem_stop_string sets[][3] = {{{"nan", 3}, {"banana", 6}, {"x", 1}},
+                                              {{"banana", 6}, {"bananas", 7}, {"band", 4}},
+                                              {{"Well", 4}, {"e", 1}, {"ll", 2}},
+                                              {{"and.", 4}, {"and!", 4}, {"d..", 3}},
+                                              {{"anan ", 5}, {"; ", 2}, {"Hm", 2}}};
+    char output[256];
+
+    snprintf(output, sizeof output, "<|channel>thought\nHm, nan\n<channel|>%s<|tool_call>call:f{a:1}<tool_call|>",
+             content);
+    for (size_t set = 0; set < sizeof sets / sizeof *sets; set++)
+        for (size_t size = 1; size < 20; size++) {
+            struct heard h;
+            gem_chat_parser *p;
+            const char *json;
+            size_t n, n_json;
+            const int32_t want = first_stop(sets[set], 3, content, &n);
+            heard_begin(&h);
+            CHECK(!gem_chat_reader_open(&p, NULL, GEM_CHAT_GEMMA4_LARGE, NULL, hear, &h, NULL));
+            CHECK(!gem_chat_parser_set_stop(p, sets[set], 3, NULL));
+            for (size_t at = 0; output[at]; at += size)
+                CHECK(!gem_chat_parser_push_text(p, output + at, strnlen(output + at, size), NULL));
+            CHECK(!gem_chat_parser_finish(p, NULL));
+            CHECK_EQ(gem_chat_parser_stop(p), want);
+            CHECK(strlen(h.text) == n && !memcmp(h.text, content, n));
+            CHECK_STR(h.thought, "Hm, nan");
+            CHECK(!gem_chat_parser_message(p, 1, &json, &n_json, NULL));
+            CHECK((strstr(json, "tool_calls") != NULL) == (want < 0));
+            gem_chat_parser_close(p);
+            heard_end(&h);
+        }
+}
+
 static void check_output(void *user, yyjson_val *c)
 {
     static const size_t sizes[] = {1, 2, 3, 7, 100000};
-    const struct gem_chat_prompt prompt = {.text = {.format = GEM_CHAT_GEMMA4_LARGE},
-                                           .in_thought = ends_with_thought(yyjson_obj_get(c, "prompt_tail"))};
+    const struct gem_chat_prompt prompt = {
+        .text = {.format = GEM_CHAT_GEMMA4_LARGE},
+        .thought = ends_with_thought(yyjson_obj_get(c, "prompt_tail")) ? GEM_THOUGHT_OPEN : GEM_THOUGHT_NONE};
     yyjson_val *output = yyjson_obj_get(c, "output"), *want = yyjson_obj_get(c, "expected");
     const int before = check_failures;
 
@@ -513,6 +565,7 @@ int main(int argc, char **argv)
         {"lower_case", test_lower_case},
         {"templates", test_templates},
         {"outputs", test_outputs},
+        {"stop_strings", test_stop_strings},
         {"types_are_those_declared", test_types_are_those_declared},
         {"malformed", test_malformed},
         {"deep_calls", test_deep_calls},

@@ -133,37 +133,6 @@ static void check_output(void *user, yyjson_val *c)
     free(ids);
 }
 
-/* What ends a thought that began with `output`: the ids that the reference has there, spec 2.5. */
-static void check_close(const struct gem_tokenizer *t, const char *output, const int32_t *want, size_t n_want)
-{
-    int32_t tokens[8] = {0};
-    size_t n = 0, n_ids = 0, n_thought = 0;
-    int32_t *ids = cases_encode(t, output, strlen(output), true, &n_ids);
-    gem_chat_parser *p;
-
-    CHECK(!gem_chat_reader_open(&p, t, GEM_CHAT_GEMMA4_LARGE, NULL, NULL, NULL, NULL));
-    for (size_t i = 0; i < n_ids; i++) CHECK(!gem_chat_parser_push(p, ids[i], NULL));
-    CHECK(gem_chat_parser_thinking(p, &n_thought) == (n_want > 0));
-    CHECK_EQ(n_thought, n_want > 0 ? n_ids - 1 : 0);
-    CHECK(!gem_chat_parser_close_thought(p, tokens, &n, NULL));
-    CHECK(n == n_want && !memcmp(tokens, want, n * sizeof *tokens));
-    CHECK(!gem_chat_parser_thinking(p, NULL));
-    gem_chat_parser_close(p);
-    free(ids);
-}
-
-static void test_close_thought(const struct gem_tokenizer *t)
-{
-    static const int32_t newline[] = {107, 101}, whole[] = {45518, 107, 101};
-
-    check_close(t, "<|channel>thought\nHm", newline, 2);
-    check_close(t, "<|channel>thought\nHm\n", newline + 1, 1);
-    check_close(t, "<|channel>thought\n", newline + 1, 1);
-    check_close(t, "<|channel>thought", newline, 2);
-    check_close(t, "<|channel>", whole, 3);
-    check_close(t, "Hi", newline, 0);
-}
-
 int main(int argc, char **argv)
 {
     struct context cx = {.t = argc > 1 ? cases_open(argv[1]) : NULL};
@@ -171,7 +140,6 @@ int main(int argc, char **argv)
     if (!cx.t) return EXIT_FAILURE;
     CHECK_EQ(chat_cases("golden/chat/render.jsonl", check_case, &cx), 105);
     CHECK_EQ(chat_cases("golden/chat/parse.jsonl", check_output, &cx), 62);
-    test_close_thought(cx.t);
     printf("%zu prompts with the reference's ids, %zu with control tokens spelled in their text\n", cx.n_same,
            cx.n_spelled);
     CHECK_EQ(cx.n_same + cx.n_spelled, 2 * 103);

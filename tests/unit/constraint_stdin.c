@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  * tests/unit/constraint_stdin.c - constraints for programs in other languages (tools/lab/judge_schema.py and its like).
  *   constraint_stdin TOKENIZER        tokenizer.json or GGUF
- * Reads one JSON object a line, writes one a line:
- *   {"schema": text | "regex": text | "grammar": text | "tools": text, "single": bool, "thought": bool,
- *    "compact": bool,
- *    "do": "generate", "seed": n, "budget": n, "temperature": x}   -> {"text", "tokens", "least", "forced"} or
- * {"error"} "do": "accepts", "texts": [...]                               -> {"accepts": [...]} "do": "masks", "texts":
- * [...]            tokens allowed after each prefix -> {"masks": [[...] or null]} "do": "times", "seed": n, "budget": n
- * -> {"compile_us", "mask_us": [...]} */
+ * Reads one JSON object a line, writes one a line. What the text may be:
+ *   "schema", "regex", "grammar" or "tools": its text; "single", "thought", "compact": booleans
+ *
+ * What to do, and what comes back beside "compile_us" (or "error" and "status"):
+ *
+ *   "do": "generate", "seed", "budget", "stop", "no_forced"      "text", "tokens", "least", "forced", "mask_us"
+ *
+ *   "do": "accepts", "texts": [...]                             "accepts": [...]
+ *
+ *   "do": "walk", "ids": [...]                                  "masks": [...] in hexadecimal, "done": [...]
+ */
 #include "generate/answer.h"
 #include "generate/constraint.h"
 #include "generate/schema.h"

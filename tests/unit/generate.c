@@ -24,17 +24,12 @@ struct answer {
     size_t positions[CONTEXT], n_logprobs, n_top;
     gem_logprob top[CONTEXT][5];
     gem_generate_stats stats;
-    size_t n_samples, n_kept[8];
-    int32_t first[8];
-    bool first_of_sample;
 };
 
 static bool on_token(void *user, int32_t token)
 {
     struct answer *a = user;
 
-    if (a->first_of_sample) a->first[a->n_samples - 1] = token;
-    a->first_of_sample = false;
     a->tokens[a->n++] = token;
     return true;
 }
@@ -378,38 +373,136 @@ static void test_logprobs(void)
     gem_constraint_close(c);
 }
 
-static bool on_sample(void *user, size_t sample, const gem_generate_stats *stats)
-{
-    struct answer *a = user;
-
-    if (stats) {
-        a->n_kept[sample] = stats->n_kept;
-    } else {
-        a->n_samples++;
-        a->first_of_sample = true;
-    }
-    return true;
-}
-
+/* Together they give what each gives alone, in as many batches as one of them needs. */
 static void test_samples_share_the_prompt(void)
 {
-    gem_session *session = open_session(CONTEXT);
-    const gem_sampling sampling = {.temperature = 2, .seed = 11};
-    const gem_generate_options o = {.sampling = &sampling, .max_tokens = 5, .ignore_stop = true};
-    struct answer a = {.n = 0}, one;
+    enum { N = 70 }; /* more than are computed in one batch */
+    static struct answer together[N], alone;
+    gem_session *session = open_session(CONTEXT), *other = open_session(CONTEXT);
+    gem_sampling sampling = {.temperature = 2, .seed = 11};
+    gem_generate_options o = {.sampling = &sampling,
+                              .max_tokens = 9,
+                              .ignore_stop = true,
+                              .on_text = on_text,
+                              .on_logprobs = on_logprobs,
+                              .top_logprobs = 2};
+    gem_generate_stats stats[N];
+    gem_engine_stats before, after;
+    void *users[N];
     size_t different = 0;
 
-    CHECK_EQ(gem_generate_samples(session, prompt, N_PROMPT, 6, &o, on_token, on_sample, &a, NULL), GEM_OK);
-    CHECK_EQ(a.n_samples, 6);
-    CHECK_EQ(a.n, 30);
-    for (size_t i = 1; i < 6; i++) {
-        CHECK_EQ(a.n_kept[i], N_PROMPT - 1);
-        different += memcmp(a.tokens, a.tokens + 5 * i, 5 * sizeof *a.tokens) != 0;
+    for (int with = 0; with < 3; with++) {
+        gem_constraint *c = with == 1 ? schema_of("{\"enum\":[\"tomorrow\",\"today\",[1,2,3]]}", true) : NULL;
+        const size_t n = with == 0 ? N : 5;
+        o.constraint = c;
+        o.prompt_logprobs = with == 2;
+        memset(together, 0, sizeof together);
+        for (size_t i = 0; i < n; i++) users[i] = &together[i];
+        gem_engine_get_stats(engine, &before);
+        CHECK_EQ(gem_generate_samples(session, prompt, N_PROMPT, n, &o, on_token, users, stats, NULL), GEM_OK);
+        gem_engine_get_stats(engine, &after);
+        if (with == 0) { /* the prompt, the row of it that the others need, 8 tokens; chunks of 16 rows */
+            CHECK_EQ(after.n_batches - before.n_batches, 1 + 5 + 8 * 5);
+            CHECK_EQ(after.n_rows - before.n_rows, N_PROMPT + (N - 1) + 8 * N);
+        }
+        for (size_t i = 0; i < n; i++) {
+            sampling.seed = stats[i].seed;
+            o.prompt_logprobs = with == 2 && i == 0;
+            CHECK_EQ(generate(other, &o, &alone, NULL), GEM_OK);
+            CHECK(alone.n == together[i].n && !memcmp(alone.tokens, together[i].tokens, sizeof alone.tokens));
+            CHECK_EQ(alone.n_logprobs, together[i].n_logprobs);
+            for (size_t k = 0; k < alone.n_logprobs; k++)
+                CHECK(alone.chosen[k].token == together[i].chosen[k].token &&
+                      alone.chosen[k].logprob == together[i].chosen[k].logprob); /* the same bits */
+            CHECK(!strcmp(alone.text, together[i].text));
+            CHECK_EQ(alone.stats.finish, stats[i].finish);
+            CHECK_EQ(alone.stats.n_forced, stats[i].n_forced);
+            CHECK_EQ(stats[i].n_generated, together[i].n);
+            if (i > 0) CHECK_EQ(stats[i].n_kept, N_PROMPT - 1); /* all but the row whose logits are wanted */
+            different += with == 0 && memcmp(together[0].tokens, together[i].tokens, sizeof alone.tokens) != 0;
+        }
+        sampling.seed = 11;
+        gem_constraint_close(c);
     }
-    CHECK(different >= 4);
-    CHECK_EQ(generate(session, &o, &one, NULL), GEM_OK); /* the first sample is the answer of that seed */
-    CHECK(!memcmp(one.tokens, a.tokens, 5 * sizeof *one.tokens));
+    CHECK(different > N - 5);
+    CHECK_EQ(stats[0].seed, 11);
     gem_session_close(session);
+    gem_session_close(other);
+}
+
+/* Answers that begin at different times, of different prompts, in one batch: each is what it would be alone. */
+static void test_generations_may_come_and_go(void)
+{
+    enum { N = 4 };
+    static struct answer together[N], alone;
+    gem_session *session = open_session(CONTEXT), *sessions[N];
+    gem_generation *items[N];
+    gem_generate_stats stats;
+    size_t n = 0, n_left;
+
+    for (size_t step = 0; step < 60; step++) {
+        const gem_sampling sampling = {.temperature = 1, .seed = n};
+        const gem_generate_options o = {.sampling = &sampling, .max_tokens = 10 + 3 * n, .ignore_stop = true};
+        if (step % 3 == 0 && n < N) {
+            sessions[n] = open_session(CONTEXT);
+            memset(&together[n], 0, sizeof together[n]);
+            CHECK_EQ(
+                gem_generation_open(&items[n], sessions[n], prompt, N_PROMPT - n, &o, on_token, &together[n], NULL),
+                GEM_OK);
+            n++;
+        }
+        CHECK_EQ(gem_engine_generate(engine, items, n, &n_left, NULL), GEM_OK);
+        if (n_left == 0 && n == N) break;
+    }
+    for (size_t i = 0; i < N; i++) {
+        const gem_sampling sampling = {.temperature = 1, .seed = i};
+        const gem_generate_options o = {.sampling = &sampling, .max_tokens = 10 + 3 * i, .ignore_stop = true};
+        memset(&alone, 0, sizeof alone);
+        CHECK(gem_generation_get_stats(items[i], &stats));
+        CHECK_EQ(stats.n_generated, 10 + 3 * i);
+        CHECK_EQ(gem_generate(session, prompt, N_PROMPT - i, &o, on_token, &alone, NULL, NULL), GEM_OK);
+        CHECK(alone.n == together[i].n && !memcmp(alone.tokens, together[i].tokens, sizeof alone.tokens));
+        gem_generation_close(items[i]);
+        gem_session_close(sessions[i]);
+    }
+    gem_session_close(session);
+}
+
+/* A copy goes on with the bits that the original goes on with, also where the rings have wrapped around, and in a
+ * session of another size. */
+static void test_copied_sessions(void)
+{
+    enum { LONG = 2500 };
+    static int32_t tokens[LONG + 8];
+    const size_t vocab = gem_model_get_info(model)->vocab;
+    gem_session *from = open_session(LONG + 8), *to;
+    gem_error err;
+
+    for (size_t i = 0; i < LONG + 8; i++) tokens[i] = (int32_t)(300 + i * 7 % 500);
+    for (size_t n = 100; n <= LONG; n += 600) {
+        const gem_session_options sizes[] = {{.context = LONG + 8}, {.context = (uint32_t)n + 8, .local_slack = 1}};
+        gem_advance a = {.session = from, .tokens = tokens, .n_tokens = n, .no_logits = true}, b = a;
+        for (size_t i = 0; i < 2; i++) {
+            a.n_tokens = n;
+            a.no_logits = true;
+            CHECK_EQ(gem_engine_advance(engine, &a, 1, NULL, NULL, NULL), GEM_OK);
+            CHECK_EQ(gem_session_open(&to, engine, &sizes[i], &err), GEM_OK);
+            CHECK_EQ(gem_session_copy(to, from, NULL), GEM_OK);
+            a.n_tokens = n + 5;
+            a.no_logits = false;
+            b = a;
+            b.session = to;
+            CHECK_EQ(gem_engine_advance(engine, &b, 1, NULL, NULL, NULL), GEM_OK);
+            CHECK_EQ(gem_engine_advance(engine, &a, 1, NULL, NULL, NULL), GEM_OK);
+            CHECK_EQ(b.n_kept, n);
+            CHECK(!memcmp(a.logits, b.logits, vocab * sizeof(float)));
+            gem_session_close(to);
+        }
+    }
+    to = open_session(64);
+    CHECK_EQ(gem_session_copy(to, from, &err), GEM_E_LIMIT);
+    gem_session_close(to);
+    gem_session_close(from);
 }
 
 static void test_min_tokens(void)
@@ -445,6 +538,8 @@ int main(int argc, char **argv)
         {"stop_strings", test_stop_strings},
         {"logprobs", test_logprobs},
         {"samples", test_samples_share_the_prompt},
+        {"come_and_go", test_generations_may_come_and_go},
+        {"copies", test_copied_sessions},
         {"min_tokens", test_min_tokens},
     };
     const gem_model_options options = {.precision = GEM_PRECISION_EXACT};

@@ -298,7 +298,7 @@ static gem_status generate(const void *context, gem_error *err)
     gem_status st;
 
     if ((st = gem_session_open(&session, c->engine, &session_options, err))) return st;
-    st = gem_generate(session, prompt, 4, &options, ignore_token, NULL, NULL, err);
+    st = gem_generate_samples(session, prompt, 4, 2, &options, ignore_token, NULL, NULL, err);
     gem_session_close(session);
     return st;
 }
@@ -316,6 +316,7 @@ static gem_status converse(const void *context, gem_error *err)
     static const char output[] =
         "<|channel>thought\nHm\n<channel|>Look.<|tool_call>call:f{a:[1,2],b:\"c\\n\"}<tool_call|>"
         "<|tool_call>oops<tool_call|>";
+    static const gem_stop_string stop = {"zzz", 3};
     const struct model_case *c = context;
     gem_chat_prompt *prompt;
     gem_chat_parser *parser = NULL;
@@ -326,6 +327,7 @@ static gem_status converse(const void *context, gem_error *err)
 
     CHECK((st == GEM_OK) == (prompt != NULL));
     if (!st) st = gem_chat_parser_open(&parser, c->model, prompt, NULL, NULL, err);
+    if (!st) st = gem_chat_parser_set_stop(parser, &stop, 1, err);
     if (!st) st = gem_chat_parser_push_text(parser, output, sizeof output - 1, err);
     if (!st) st = gem_chat_parser_finish(parser, err);
     if (!st) st = gem_chat_parser_message(parser, 1, &json, &n, err);
@@ -472,7 +474,7 @@ static void check_model(const char *what, const char *path, gem_precision precis
     } else {
         check_operation("gem_engine_open", engine_open, &c, 1000);
         check_operation("gem_session_open", session_open, &c, 1000);
-        check_operation("gem_generate", generate, &c, 1000);
+        check_operation("gem_generate_samples", generate, &c, 1000);
         check_operation("gem_tokenize", tokenize, &c, 1000);
         if (gem_model_get_chat(c.model)->format >= GEM_CHAT_GEMMA4_SMALL)
             check_operation("gem_chat_render and a parser", converse, &c, 1000);
