@@ -24,7 +24,7 @@
  *   - Same bits: for one precision and instruction set, the logits of a token sequence do not depend on the
  *     number of threads, the size of prefill chunks, what a session had kept, or which other sessions were
  *     computed in the same call.
- *   - A session's memory is taken when it is opened; advancing it cannot run out of memory, but for images, which say
+ *   - A session's memory is taken when it is opened; advancing it cannot run out of memory, but for media, which say
  * so before anything is computed. Compiles alone as C11 and as C++17. */
 #ifndef GEMMULE_H
 #define GEMMULE_H
@@ -102,7 +102,7 @@ typedef struct gem_model_options {
     /* Open a native copy that lies beside the checkpoint instead of it: "NAME.gem" for NAME.gguf or the folder NAME.
      * Where there is none, or one of other files (sizes and times tell), it is written first, as gem_pack would. */
     bool packed_copy;
-    const char *mmproj;   /* NULL, or a GGUF file with the towers (llama.cpp's mmproj); they replace the model's own */
+    const char *mmproj;   /* NULL, or a GGUF file with towers (llama.cpp's mmproj); each replaces the model's own */
     uint64_t reserved[5]; /* zero */
 } gem_model_options;
 
@@ -169,7 +169,8 @@ typedef struct gem_pack_options {
     uint32_t n_threads; /* 0: one per physical core */
     gem_progress_fn *progress;
     void *progress_user;
-    uint64_t reserved[4]; /* zero */
+    const char *mmproj;   /* NULL, or a GGUF file whose towers are stored too; the checkpoint is a GGUF file itself */
+    uint64_t reserved[3]; /* zero */
 } gem_pack_options;
 
 /* Writes the checkpoint at `path` as one native file, `output` (".gem"): metadata, tokenizer and weights, laid out so
@@ -302,7 +303,8 @@ typedef struct gem_image_source {
     uint32_t width, height;
     size_t stride;       /* 0: 3 * width */
     gem_media_kind kind; /* GEM_MEDIA_IMAGE or GEM_MEDIA_FRAME */
-    uint32_t budget;     /* soft tokens at most: 70, 140, 280, 560 or 1120; 0: 280, of a frame 70 */
+    uint32_t budget;     /* soft tokens at most: 70, 140, 280, 560 or 1120; 0: of a frame 70, of an image what the
+                            checkpoint's processor_config.json says, else 280 */
     const char *name;    /* for messages; NULL: the path, or "image" */
     uint64_t reserved[4];
 } gem_image_source;
@@ -321,10 +323,40 @@ typedef struct gem_media_info {
     uint32_t n_tokens;               /* placeholders that it takes */
     int32_t placeholder, begin, end; /* token ids; -1 where the model has none */
     uint32_t width, height;          /* of an image, after resizing */
-    uint8_t digest[32];              /* of the content: alike for alike pixels */
+    uint8_t digest[32];              /* of the content: alike for alike pixels or samples */
+    uint64_t n_samples;              /* of a sound, 16000 in a second */
 } gem_media_info;
 
 GEM_API void gem_media_get_info(const gem_media *media, gem_media_info *out);
+
+/* One of path, bytes and pcm is given. */
+typedef struct gem_audio_source {
+    const char *path;  /* a WAV file; with FFmpeg, what that reads, also a video, of which the sound is taken */
+    const void *bytes; /* [n_bytes] such a file in memory */
+    size_t n_bytes;
+    const float *pcm; /* [n_frames, n_channels], full scale 1 */
+    uint64_t n_frames;
+    uint32_t n_channels; /* 0: 1 */
+    uint32_t rate;       /* frames in a second, 4000 to 384000; 0: 16000 */
+    const char *name;    /* for messages; NULL: the path, or "sound" */
+    uint64_t reserved[4];
+} gem_audio_source;
+
+/* Decodes a sound, takes the mean of its channels and resamples it to 16 kHz. It becomes *n media items, each with its
+ * own markers in a prompt, one behind the other: pieces of 30 s, as the encoder was trained on; for a model that has no
+ * encoder (12B) always one. Nothing is cut off. The source is not needed afterwards. A piece of up to 10 ms takes no
+ * soft tokens, only its markers. *media, [*n], is freed by gem_media_close_all.
+ * GEM_E_ARGUMENT samples that are NaN, infinite or all 0 (nothing to hear); GEM_E_FORMAT a file that is damaged, cut or
+ * empty; GEM_E_UNSUPPORTED another kind of file or rate, or a model that cannot hear; GEM_E_LIMIT more than 2.9 hours.
+ * Method: spec/multimodal.md 4. */
+GEM_API gem_status gem_media_open_audio(gem_media ***media, size_t *n, const gem_model *model,
+                                        const gem_audio_source *source, gem_error *err);
+/* Closes n items and frees the list. Accepts NULL. */
+GEM_API void gem_media_close_all(gem_media **media, size_t n);
+/* The log-mel features that the encoder sees of a sound, [*n_frames, 128]; none (0) for a model without encoder. For
+ * comparison with other implementations. cap: frames that fit into `features`; 0: only counts. */
+GEM_API gem_status gem_media_features(const gem_media *media, float *features, size_t cap, size_t *n_frames,
+                                      gem_error *err);
 
 /* A video as frames: chosen evenly over its length, each with the time that stands before it in a prompt. */
 typedef struct gem_video gem_video;
@@ -340,8 +372,8 @@ typedef struct gem_video_source {
     uint64_t reserved[4];
 } gem_video_source;
 
-/* GEM_E_UNSUPPORTED in a build without FFmpeg (CMake: GEM_FFMPEG); else as gem_media_open_image. FFmpeg's own messages
- * are turned off for the whole process. */
+/* GEM_E_UNSUPPORTED in a build without FFmpeg (CMake: GEM_FFMPEG); else as gem_media_open_image. What FFmpeg
+ * decodes, images and sounds too, it decodes in a child process that can only read that file and answer. */
 GEM_API gem_status gem_video_open(gem_video **out, const gem_model *model, const gem_video_source *source,
                                   gem_error *err);
 GEM_API void gem_video_close(gem_video *video); /* accepts NULL */

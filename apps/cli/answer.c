@@ -106,7 +106,7 @@ static gem_generate_options options_of(const struct gem_cli_answer *a)
         .constraint = a->constraint,
         .progress = gem_cli_progress,
         .media = a->media ? a->media->at : NULL,
-        .n_media = a->media ? a->media->n : 0,
+        .n_media = a->media ? a->media->n_at : 0,
     };
 }
 

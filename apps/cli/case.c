@@ -47,8 +47,9 @@ static int add_media(struct gem_cli_case *c, const char *path, yyjson_val *file,
 {
     struct gem_cli_case_media *more;
 
+    const size_t n_at = yyjson_is_arr(at) ? yyjson_arr_size(at) : 1;
+
     if (!yyjson_is_str(file)) return bad_case(path, "media", "a file is not a string");
-    if (!yyjson_is_uint(at)) return bad_case(path, "media", "'at' is not an index of tokens");
     if (budget && (!yyjson_is_uint(budget) || yyjson_get_uint(budget) > UINT32_MAX))
         return bad_case(path, "media", "'budget' is not a number");
     if (!(more = realloc(c->media, (c->n_media + 1) * sizeof *more))) return gem_cli_out_of_memory();
@@ -57,9 +58,16 @@ static int add_media(struct gem_cli_case *c, const char *path, yyjson_val *file,
     *more = (struct gem_cli_case_media){.path = beside(path, yyjson_get_str(file)),
                                         .kind = kind,
                                         .budget = (uint32_t)yyjson_get_uint(budget),
-                                        .at = (size_t)yyjson_get_uint(at)};
-    if (!more->path) return gem_cli_out_of_memory();
+                                        .at = calloc(n_at ? n_at : 1, sizeof *more->at),
+                                        .n_at = n_at};
     c->n_media++;
+    if (!more->path || !more->at) return gem_cli_out_of_memory();
+    for (size_t i = 0; i < n_at; i++) {
+        yyjson_val *one = yyjson_is_arr(at) ? yyjson_arr_get(at, i) : at;
+
+        if (!yyjson_is_uint(one)) return bad_case(path, "media", "'at' is not an index of tokens");
+        more->at[i] = (size_t)yyjson_get_uint(one);
+    }
     return 0;
 }
 
@@ -71,8 +79,10 @@ static int read_item(struct gem_cli_case *c, const char *path, yyjson_val *item)
 
     if (yyjson_equals_str(kind, "image"))
         return add_media(c, path, yyjson_obj_get(item, "file"), at, budget, GEM_MEDIA_IMAGE);
+    if (yyjson_equals_str(kind, "audio"))
+        return add_media(c, path, yyjson_obj_get(item, "file"), at, NULL, GEM_MEDIA_AUDIO);
     if (!yyjson_equals_str(kind, "video"))
-        return bad_case(path, "media", "a kind that this version does not have: it sees images and videos");
+        return bad_case(path, "media", "a kind that is neither image nor video nor audio");
     if (yyjson_arr_size(frames) == 0 || yyjson_arr_size(frames) != yyjson_arr_size(at))
         return bad_case(path, "media", "a video needs frames, and 'at' of each");
     for (size_t i = 0; i < yyjson_arr_size(frames) && !code; i++)
@@ -113,7 +123,10 @@ done:
 
 void gem_cli_case_free(struct gem_cli_case *c)
 {
-    for (size_t i = 0; i < c->n_media; i++) free(c->media[i].path);
+    for (size_t i = 0; i < c->n_media; i++) {
+        free(c->media[i].path);
+        free(c->media[i].at);
+    }
     free(c->media);
     gem_cli_tokens_free(&c->tokens);
     *c = (struct gem_cli_case){0};

@@ -5,12 +5,13 @@
 
 #include "input.h"
 
-/* An image, or a frame of a video. */
+/* An image, a frame of a video, or a sound. */
 struct gem_cli_case_media {
     char *path; /* beside the case */
     gem_media_kind kind;
     uint32_t budget; /* 0: not said */
-    size_t at;
+    size_t *at;      /* [n_at] where it stands; a long sound is several pieces */
+    size_t n_at;
 };
 
 /* Zero-initialised is empty. */
@@ -21,7 +22,8 @@ struct gem_cli_case {
 };
 
 /* Reads CASE.json: {"tokens": [2, ...], "media": [{"kind": "image", "file": "a.png", "budget": 70, "at": 7}, {"kind":
- * "video", "frames": ["b.png", ...], "budget": 70, "at": [9, ...]}], ...}. Other keys ("greedy": what the reference
+ * "video", "frames": ["b.png", ...], "budget": 70, "at": [9, ...]}, {"kind": "audio", "file": "c.wav", "at": 80 or [80,
+ * ...] for each 30 s}], ...}. Other keys ("greedy": what the reference
  * chose) are results and not needed. 0 or an exit code after saying what is wrong. */
 int gem_cli_case_read(struct gem_cli_case *c, const char *path);
 void gem_cli_case_free(struct gem_cli_case *c);

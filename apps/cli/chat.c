@@ -179,6 +179,7 @@ const struct gem_cli_command gem_cli_chat = {
                "Lines that begin with a slash are commands: /help lists them.\n"
                "When the model calls a tool, the command that --tools declares for it (\"command\": [\"PROGRAM\", ...] "
                "beside \"function\") is shown and run after asking; it gets the arguments as JSON on standard input.\n"
+               "/image, /video and /audio show a file with the next message.\n"
                "Ctrl-C ends an answer, Ctrl-D the conversation.",
     .operands = {{"MODEL", true, GEM_CLI_FILE, offsetof(struct args, model),
                   "a native or GGUF file, or a Hugging Face folder"}},

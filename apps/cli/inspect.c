@@ -309,8 +309,8 @@ const struct gem_cli_command gem_cli_inspect = {
                "token), tensors by role and format, the tokenizer's stop tokens, how to talk with the model, and the "
                "memory that a session takes beside the weights.\n"
                "A chat template in the files is compared with those that are known, and never executed.\n"
-               "Roles: text is the language model; vision, audio and drafter are recognised but not used by this "
-               "version; dead tensors are never read.\n"
+               "Roles: text is the language model; vision and audio are the towers that see and hear; drafter is "
+               "recognised but not used by this version; dead tensors are never read.\n"
                "Reads only headers and the tokenizer, so it is quick for files of any size; with --verify, all.",
     .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model),
                   "a native or GGUF file, or a Hugging Face folder"}},

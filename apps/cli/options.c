@@ -251,15 +251,17 @@ static int set_choice(const struct parser *p, const struct gem_cli_option *optio
                          near ? near : "", near ? "?)" : "");
 }
 
-static int add_to_list(const char *text, void *field)
+static int add_to_list(const struct gem_cli_option *option, const char *text, void *field)
 {
     struct gem_cli_list *list = field;
-    const char **items = realloc(list->items, (list->n + 1) * sizeof *items);
+    const char **items = realloc(list->items, (list->n + 1) * sizeof *items), **options;
 
     if (!items) return gem_cli_out_of_memory();
-    items[list->n] = text;
     list->items = items;
-    list->n++;
+    if (!(options = realloc(list->options, (list->n + 1) * sizeof *options))) return gem_cli_out_of_memory();
+    list->options = options;
+    items[list->n] = text;
+    options[list->n++] = option->name;
     return 0;
 }
 
@@ -274,7 +276,7 @@ static int set_value(const struct parser *p, const struct found *found, const ch
     case GEM_CLI_U64: return set_integer(p, option, text, field);
     case GEM_CLI_F32: return set_float(p, option, text, field);
     case GEM_CLI_CHOICE: return set_choice(p, option, text, field);
-    case GEM_CLI_LIST: return add_to_list(text, field);
+    case GEM_CLI_LIST: return add_to_list(option, text, field);
     case GEM_CLI_STRING:
     case GEM_CLI_FILE: *(const char **)field = text; return 0;
     }
@@ -384,6 +386,9 @@ void gem_cli_args_free(const struct gem_cli_command *command, void *args)
     for (size_t i = 0; (found = option_at(command, i)).option; i++) {
         void *field = (char *)args + found.group->offset + found.option->offset;
 
-        if (found.option->kind == GEM_CLI_LIST) free(((struct gem_cli_list *)field)->items);
+        if (found.option->kind != GEM_CLI_LIST) continue;
+        free(((struct gem_cli_list *)field)->items);
+        free(((struct gem_cli_list *)field)->options);
+        *(struct gem_cli_list *)field = (struct gem_cli_list){0}; /* another option may share it */
     }
 }

@@ -17,11 +17,12 @@ enum gem_cli_kind {
     GEM_CLI_STRING, /* const char *, from argv */
     GEM_CLI_FILE,   /* the same; completion offers files */
     GEM_CLI_CHOICE, /* const char *, one of choices (the table's own string) */
-    GEM_CLI_LIST    /* struct gem_cli_list: every value that was given, in order */
+    GEM_CLI_LIST    /* struct gem_cli_list: every value that was given, in order; several options may share one */
 };
 
 struct gem_cli_list {
-    const char **items; /* freed by gem_cli_args_free; the strings are argv's */
+    const char **items;   /* freed by gem_cli_args_free; the strings are argv's */
+    const char **options; /* [n] the name of the option that gave it; the same */
     size_t n;
 };
 

@@ -9,7 +9,7 @@
 
 struct args {
     struct gem_cli_common common;
-    const char *model, *output, *type;
+    const char *model, *output, *type, *mmproj;
     uint32_t threads;
 };
 
@@ -29,6 +29,11 @@ static const struct gem_cli_option options[] = {
      .choices = types,
      .fallback = "keep",
      .help = "number format of weights that are floating-point in MODEL"},
+    {.name = "mmproj",
+     .kind = GEM_CLI_FILE,
+     .offset = offsetof(struct args, mmproj),
+     .value = "FILE",
+     .help = "a GGUF file with towers for images and sound, which are stored with MODEL, a GGUF file too"},
     {.name = "threads",
      .letter = 't',
      .kind = GEM_CLI_U32,
@@ -43,7 +48,8 @@ static const struct gem_cli_option options[] = {
 static int run(const void *arguments)
 {
     const struct args *args = arguments;
-    const gem_pack_options how = {.type = args->type, .n_threads = args->threads, .progress = gem_cli_progress};
+    const gem_pack_options how = {
+        .type = args->type, .n_threads = args->threads, .mmproj = args->mmproj, .progress = gem_cli_progress};
     struct stat info;
     gem_error err;
 
@@ -59,6 +65,7 @@ static int run(const void *arguments)
 static const char *const examples[] = {
     "gemmule pack gemma-4-E2B-it.gguf -o gemma-4-E2B-it.gem",
     "gemmule pack gemma-4-E2B-it --type q4_0 -o gemma-4-E2B-it.gem",
+    "gemmule pack gemma-4-E2B-it.gguf --mmproj mmproj.gguf -o gemma-4-E2B-it.gem",
     NULL,
 };
 

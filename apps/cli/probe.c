@@ -19,6 +19,8 @@ struct args {
     struct gem_cli_engine_args engine;
 };
 
+enum { N_BANDS = 128 }; /* of log-mel features */
+
 static const char *const row_choices[] = {"all", "16", NULL};
 
 static const struct gem_cli_option options[] = {
@@ -48,7 +50,7 @@ static const struct gem_cli_option options[] = {
      .help = "also N tokens that follow, each the most likely (the lowest id of equals); no token stops it"},
 };
 
-enum { ROWS, LOGITS, HIDDEN, SOFT, GREEDY, N_TENSORS };
+enum { ROWS, LOGITS, HIDDEN, SOFT, FEATURES, GREEDY, N_TENSORS };
 
 struct probe {
     const struct args *args;
@@ -56,8 +58,8 @@ struct probe {
     struct gem_cli_case test_case;
     struct gem_cli_media media;
     struct gem_cli_tokens tokens, rows; /* tokens: the case's, and those that follow */
-    uint64_t n_soft;
-    int32_t *row_of; /* [n_tokens] index in rows of each position, or -1 */
+    uint64_t n_soft, n_frames;          /* frames: of sounds, as their encoder takes them */
+    int32_t *row_of;                    /* [n_tokens] index in rows of each position, or -1 */
     size_t n_prompt;
     struct gem_cli_output output;
     struct gem_cli_tensor tensors[N_TENSORS];
@@ -116,6 +118,8 @@ static size_t describe_tensors(struct probe *probe, struct gem_cli_tensor *wante
         (struct gem_cli_tensor){.name = "logits", .dtype = "F32", .n_dims = 2, .shape = {n_rows, info->vocab}};
     probe->tensors[HIDDEN] = (struct gem_cli_tensor){
         .name = "hidden", .dtype = "F32", .n_dims = 3, .shape = {info->n_layers + 1, n_rows, info->hidden}};
+    probe->tensors[FEATURES] =
+        (struct gem_cli_tensor){.name = "features", .dtype = "F32", .n_dims = 2, .shape = {probe->n_frames, N_BANDS}};
     probe->tensors[SOFT] =
         (struct gem_cli_tensor){.name = "soft", .dtype = "F32", .n_dims = 2, .shape = {probe->n_soft, info->hidden}};
     probe->tensors[GREEDY] =
@@ -123,7 +127,8 @@ static size_t describe_tensors(struct probe *probe, struct gem_cli_tensor *wante
     wanted[n++] = &probe->tensors[ROWS];
     wanted[n++] = &probe->tensors[LOGITS];
     if (probe->args->hidden) wanted[n++] = &probe->tensors[HIDDEN];
-    if (probe->n_soft) wanted[n++] = &probe->tensors[SOFT];
+    if (probe->media.n) wanted[n++] = &probe->tensors[SOFT];
+    if (probe->n_frames) wanted[n++] = &probe->tensors[FEATURES];
     if (probe->args->greedy) wanted[n++] = &probe->tensors[GREEDY];
     return n;
 }
@@ -172,7 +177,7 @@ static int compute_rows(struct probe *probe, const float **logits)
         .on_hidden = probe->args->hidden ? on_hidden : NULL,
         .user = probe,
         .media = probe->media.at,
-        .n_media = probe->media.n,
+        .n_media = probe->media.n_at,
     };
     const int code = advance(probe, &item);
 
@@ -200,7 +205,7 @@ static int compute_greedy(struct probe *probe, const float *logits)
         item.tokens = probe->tokens.ids;
         item.n_tokens = probe->tokens.n;
         item.media = probe->media.at;
-        item.n_media = probe->media.n;
+        item.n_media = probe->media.n_at;
         if ((code = advance(probe, &item))) return code;
         logits = item.logits;
     }
@@ -208,7 +213,7 @@ static int compute_greedy(struct probe *probe, const float *logits)
                                      probe->args->greedy);
 }
 
-/* Soft tokens as the towers give them: of images, then of videos. */
+/* Soft tokens as the towers give them: of images, then of videos, then of sounds. */
 static int compute_soft(struct probe *probe)
 {
     uint64_t row = 0;
@@ -232,18 +237,72 @@ static int compute_soft(struct probe *probe)
     return code;
 }
 
+/* Log-mel features of all sounds, one behind the other. */
+static int compute_features(struct probe *probe)
+{
+    uint64_t at = 0;
+    int code = 0;
+
+    for (size_t i = 0; i < probe->media.n && !code && probe->n_frames; i++) {
+        const gem_media *media = probe->media.items[i].media;
+        float *features;
+        size_t n = 0;
+        gem_media_info info;
+        gem_error err;
+
+        gem_media_get_info(media, &info);
+        if (info.kind != GEM_MEDIA_AUDIO) continue;
+        if (gem_media_features(media, NULL, 0, &n, &err)) return gem_cli_fail(&err);
+        if (!(features = malloc((n ? n : 1) * N_BANDS * sizeof *features))) return gem_cli_out_of_memory();
+        if (gem_media_features(media, features, n, &n, &err))
+            code = gem_cli_fail(&err);
+        else
+            code = gem_cli_safetensors_write(&probe->output, &probe->tensors[FEATURES], at * N_BANDS, features,
+                                             n * N_BANDS);
+        free(features);
+        at += n;
+    }
+    return code;
+}
+
+/* Appends an item, or the pieces of a sound. */
+static int open_one(struct probe *probe, const struct gem_cli_case_media *m)
+{
+    const gem_image_source image = {.path = m->path, .kind = m->kind, .budget = m->budget};
+    const gem_audio_source audio = {.path = m->path};
+
+    if (m->kind == GEM_MEDIA_AUDIO) return gem_cli_media_add_audio(&probe->media, probe->engine.model, &audio, NULL);
+    return gem_cli_media_add(&probe->media, probe->engine.model, &image, NULL);
+}
+
+static int place(struct probe *probe, size_t i, size_t at)
+{
+    const gem_media *media = probe->media.items[i].media;
+    gem_media_info info;
+    size_t n_frames = 0;
+
+    gem_media_get_info(media, &info);
+    if (info.kind == GEM_MEDIA_AUDIO) (void)gem_media_features(media, NULL, 0, &n_frames, NULL);
+    probe->n_soft += info.n_tokens;
+    probe->n_frames += n_frames;
+    return gem_cli_media_place(&probe->media, i, at);
+}
+
 static int open_media(struct probe *probe)
 {
     int code = 0;
 
     for (size_t i = 0; i < probe->test_case.n_media && !code; i++) {
         const struct gem_cli_case_media *m = &probe->test_case.media[i];
-        const gem_image_source source = {.path = m->path, .kind = m->kind, .budget = m->budget};
-        gem_media_info info;
+        const size_t first = probe->media.n;
 
-        if ((code = gem_cli_media_add(&probe->media, probe->engine.model, &source, m->at))) break;
-        gem_media_get_info(probe->media.items[i].media, &info);
-        probe->n_soft += info.n_tokens;
+        if ((code = open_one(probe, m))) break;
+        if (probe->media.n - first != m->n_at) {
+            gem_cli_error("%s: it becomes %zu items, but 'at' names %zu places", m->path, probe->media.n - first,
+                          m->n_at);
+            return GEM_CLI_EXIT_FILE;
+        }
+        for (size_t k = 0; k < m->n_at && !code; k++) code = place(probe, first + k, m->at[k]);
     }
     return code;
 }
@@ -273,7 +332,8 @@ static int run(const void *arguments)
     if (!args->output) return gem_cli_usage("probe", "-o FILE is missing");
     if (!strcmp(args->output, "-")) return gem_cli_usage("probe", "-o needs a file; standard output will not do");
     if ((code = prepare(&probe)) || (code = begin_output(&probe))) goto done;
-    if ((code = compute_soft(&probe)) || (code = compute_rows(&probe, &logits))) goto done;
+    if ((code = compute_soft(&probe)) || (code = compute_features(&probe)) || (code = compute_rows(&probe, &logits)))
+        goto done;
     if (args->greedy && (code = compute_greedy(&probe, logits))) goto done;
     code = gem_cli_output_commit(&probe.output);
     gem_cli_progress_end();
@@ -298,10 +358,12 @@ const struct gem_cli_command gem_cli_probe = {
     .summary = "logits and hidden states of a case, as a file",
     .details =
         "CASE is JSON: {\"tokens\": [2, ...], \"media\": [{\"kind\": \"image\", \"file\": \"a.png\", \"budget\": 70, "
-        "\"at\": 7}]}, \"at\" being the index of the first placeholder and a video having \"frames\", a list of "
-        "files, and a list as \"at\"; other keys are not looked at. FILE receives "
+        "\"at\": 7}]}, \"at\" being the index of the first placeholder, a video having \"frames\", a list of files, "
+        "and a "
+        "list as \"at\", and \"audio\" a list if it is longer than 30 s; other keys are not looked at. FILE receives "
         "\"rows\" I32 [R], \"logits\" F32 [R,V] after the soft-cap, with --hidden \"hidden\" F32 [L+1,R,H], with "
-        "media \"soft\" F32 [N,H], and with --greedy \"greedy\" I32 [N]. The same input gives the same bytes, and the "
+        "media \"soft\" F32 [N,H], with sound \"features\" F32 [T,128], and with --greedy \"greedy\" I32 [N]. The same "
+        "input gives the same bytes, and the "
         "file appears whole or "
         "not at all.",
     .examples = examples,

@@ -15,10 +15,10 @@
 struct args {
     struct gem_cli_common common;
     const char *model, *text, *file;
-    struct gem_cli_list images, videos, stops;
+    struct gem_cli_list media, stops; /* media: in order */
     uint32_t max_tokens, min_tokens, ctx, budget, frames, samples, logprobs;
     float fps;
-    bool raw, stats, json, prompt_logprobs;
+    bool raw, stats, json, prompt_logprobs, video_sound;
     struct gem_cli_talk_args talk;
     struct gem_cli_engine_args engine;
     struct gem_cli_sampling_args sampling;
@@ -28,14 +28,23 @@ struct args {
 static const struct gem_cli_option options[] = {
     {.name = "image",
      .kind = GEM_CLI_LIST,
-     .offset = offsetof(struct args, images),
+     .offset = offsetof(struct args, media),
      .value = "FILE",
-     .help = "an image, PNG or JPEG, before the text; once for each image"},
+     .help = "an image, PNG or JPEG, before the text; once for each. Images, videos and sounds keep their order"},
     {.name = "video",
      .kind = GEM_CLI_LIST,
-     .offset = offsetof(struct args, videos),
+     .offset = offsetof(struct args, media),
      .value = "FILE",
-     .help = "a video, as frames with their times, after the images; once for each video"},
+     .help = "a video, as frames with their times, before the text; once for each"},
+    {.name = "audio",
+     .kind = GEM_CLI_LIST,
+     .offset = offsetof(struct args, media),
+     .value = "FILE",
+     .help = "a sound, WAV, before the text; once for each"},
+    {.name = "video-sound",
+     .kind = GEM_CLI_FLAG,
+     .offset = offsetof(struct args, video_sound),
+     .help = "each video is followed by its sound"},
     {.name = "frames",
      .kind = GEM_CLI_U32,
      .offset = offsetof(struct args, frames),
@@ -58,7 +67,7 @@ static const struct gem_cli_option options[] = {
      .min = 1,
      .max = UINT32_MAX,
      .value = "N",
-     .fallback_shown = "280, of a frame 70",
+     .fallback_shown = "what MODEL says, else 280; of a frame 70",
      .help = "most tokens that an image may take: 70, 140, 280, 560 or 1120"},
     {.name = "max-tokens",
      .letter = 'n',
@@ -139,7 +148,6 @@ struct run {
     struct gem_cli_talk talk;
     gem_constraint *constraint;
     gem_stop_string *stops; /* [args->stops.n] */
-    struct gem_cli_media media;
 };
 
 static int read_text(struct run *r)
@@ -153,18 +161,25 @@ static int read_text(struct run *r)
     return gem_cli_usage("run", "the prompt is empty");
 }
 
-static int open_media(struct gem_cli_media *media, const gem_model *model, const struct args *args)
+/* Opens a file for the turn, or, without turns, for the beginning of the text. */
+static int show(struct run *r, bool turns, const char *type, const char *path)
 {
+    if (turns) return gem_cli_talk_show(&r->talk, type, path);
+    return gem_cli_attach_path(&r->talk.media, r->engine.model, &r->talk.showing, type, path, NULL);
+}
+
+static int begin(struct run *r, bool turns)
+{
+    const struct args *args = r->args;
     int code = 0;
 
-    for (size_t i = 0; i < args->images.n && !code; i++) {
-        const gem_image_source source = {.path = args->images.items[i], .budget = args->budget};
-        code = gem_cli_media_add(media, model, &source, 0);
-    }
-    for (size_t i = 0; i < args->videos.n && !code; i++) {
-        const gem_video_source source = {
-            .path = args->videos.items[i], .budget = args->budget, .n_frames = args->frames, .fps = args->fps};
-        code = gem_cli_media_add_video(media, model, &source);
+    if (turns) code = gem_cli_talk_open(&r->talk, &r->engine, &r->sampling.sampling, "run", &args->talk, false);
+    r->talk.showing = (struct gem_cli_showing){.budget = args->budget, .frames = args->frames, .fps = args->fps};
+    for (size_t i = 0; i < args->media.n && !code; i++) {
+        const char *type = args->media.options[i], *path = args->media.items[i];
+
+        code = show(r, turns, type, path);
+        if (!code && args->video_sound && !strcmp(type, "video")) code = show(r, turns, "audio", path);
     }
     return code;
 }
@@ -196,13 +211,12 @@ static int answer_turn(struct run *r)
 {
     struct gem_cli_talk *talk = &r->talk;
     yyjson_mut_val *calls;
-    int code = gem_cli_talk_open(talk, &r->engine, &r->sampling.sampling, "run", &r->args->talk, false);
+    int code;
 
     talk->limits = limits_of(r);
     talk->view.json = r->args->json;
     talk->constraint = r->constraint;
-    talk->media = &r->media;
-    if (code || (code = gem_cli_talk_say(talk, r->text.data, r->text.n, "the prompt"))) return code;
+    if ((code = gem_cli_talk_say(talk, r->text.data, r->text.n, "the prompt"))) return code;
     if ((code = gem_cli_talk_render(talk)) || (code = open_session(r, talk->sequence.n))) return code;
     if (r->args->samples > 1) return gem_cli_talk_samples(talk, r->args->samples, r->args->stats);
     code = gem_cli_talk_answer(talk, &calls);
@@ -243,15 +257,14 @@ static int continue_text(struct run *r)
         .sampling = &r->sampling.sampling,
         .limits = limits_of(r),
         .constraint = r->constraint,
-        .media = &r->media,
+        .media = &r->talk.media,
         .view = &view,
         .sequence = &sequence,
     };
     const int32_t bos = gem_model_bos(r->engine.model);
     int code = bos < 0 ? 0 : gem_cli_tokens_push(&sequence, bos);
 
-    for (size_t i = 0; i < r->media.n && !code; i++)
-        code = gem_cli_media_write(&r->media, i, r->engine.model, "", &sequence);
+    if (!code) code = gem_cli_media_write(&r->talk.media, NULL, r->engine.model, &sequence);
     if (code || (code = gem_cli_tokens_encode(&sequence, r->engine.model, r->text.data, r->text.n, false))) goto done;
     if ((code = open_session(r, sequence.n))) goto done;
     if (r->args->samples > 1)
@@ -321,7 +334,7 @@ static int run(const void *arguments)
     code = gem_cli_sampling_make(&r.sampling, r.engine.model, "run", &args->common, &args->sampling);
     turns = !args->raw && gem_model_get_chat(r.engine.model)->format != GEM_CHAT_NONE;
     if (!code && !turns) code = check_raw(args);
-    if (!code) code = open_media(&r.media, r.engine.model, args);
+    if (!code) code = begin(&r, turns);
     if (!code) code = make_constraint(&r, turns && strcmp(args->talk.think, "off"));
     if (!code) code = make_stops(&r);
     if (!code) code = turns ? answer_turn(&r) : continue_text(&r);
@@ -329,7 +342,6 @@ static int run(const void *arguments)
 done:
     free(r.stops);
     gem_constraint_close(r.constraint);
-    gem_cli_media_free(&r.media);
     gem_cli_talk_close(&r.talk);
     gem_cli_sampling_free(&r.sampling);
     gem_cli_engine_close(&r.engine);
@@ -343,6 +355,7 @@ static const char *const examples[] = {
     "gemmule run --think 500 --thoughts length MODEL - < question.txt",
     "gemmule run --json --tools tools.json MODEL \"What is the weather in Paris?\"",
     "gemmule run --image cat.jpg --budget 560 MODEL \"What is on the picture?\"",
+    "gemmule run --audio speech.wav MODEL \"What is said?\"",
     "gemmule run --schema person.json MODEL \"Who wrote Faust?\"",
     "gemmule run --raw --greedy -n 40 MODEL \"Once upon a time\"",
     NULL,

@@ -15,7 +15,7 @@ struct command {
 };
 
 /* Declared by size so that /help can walk it. */
-enum { N_COMMANDS = 13 };
+enum { N_COMMANDS = 14 };
 static const struct command commands[N_COMMANDS];
 
 static int help(struct gem_cli_slash *slash, const char *words)
@@ -77,13 +77,18 @@ static int set_tools(struct gem_cli_slash *slash, const char *words)
     return 0;
 }
 
-static int no_media(struct gem_cli_slash *slash, const char *words)
+static int show(struct gem_cli_slash *slash, const char *type, const char *words)
 {
-    (void)slash;
-    (void)words;
-    fputs("this version can not use images or sound in a chat\n", stderr);
+    if (!*words)
+        fprintf(stderr, "/%s needs the name of a file\n", type);
+    else if (!gem_cli_talk_show(slash->talk, type, words))
+        gem_cli_note("%s goes with the next message", words);
     return 0;
 }
+
+static int show_image(struct gem_cli_slash *slash, const char *words) { return show(slash, "image", words); }
+static int show_video(struct gem_cli_slash *slash, const char *words) { return show(slash, "video", words); }
+static int play_audio(struct gem_cli_slash *slash, const char *words) { return show(slash, "audio", words); }
 
 static int save(struct gem_cli_slash *slash, const char *words)
 {
@@ -144,8 +149,9 @@ static const struct command commands[N_COMMANDS] = {
     {"/think", "[HOW]", "off, on or a number of tokens", set_think},
     {"/thoughts", "HOW", "show, length or hide", set_thoughts},
     {"/tools", "[FILE|off]", "tools that the model may call", set_tools},
-    {"/image", "FILE", "not in this version", no_media},
-    {"/audio", "FILE", "not in this version", no_media},
+    {"/image", "FILE", "an image that the next message shows", show_image},
+    {"/video", "FILE", "a video, as frames; its sound is for /audio", show_video},
+    {"/audio", "FILE", "a sound that the next message plays", play_audio},
     {"/undo", "", "take the last question back, with its answer", undo},
     {"/retry", "", "answer the last question again", retry},
     {"/save", "FILE", "write the conversation as JSON", save},

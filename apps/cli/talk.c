@@ -129,28 +129,26 @@ int gem_cli_talk_set_system(struct gem_cli_talk *talk, const char *text, size_t 
     return 0;
 }
 
-static bool add_part(yyjson_mut_doc *doc, yyjson_mut_val *parts, const char *type, yyjson_mut_val *text)
+/* The content of a message becomes a list: what is shown, then the text. */
+static int add_shown(struct gem_cli_talk *talk, yyjson_mut_val *message)
 {
-    yyjson_mut_val *part = yyjson_mut_arr_add_obj(doc, parts);
+    yyjson_mut_val *text = yyjson_mut_obj_remove_key(message, "content"), *part = yyjson_mut_obj(talk->doc);
+    const bool ok = text && part && yyjson_mut_obj_add_str(talk->doc, part, "type", "text") &&
+                    yyjson_mut_obj_add_val(talk->doc, part, "text", text) && yyjson_mut_arr_append(talk->shown, part) &&
+                    yyjson_mut_obj_add_val(talk->doc, message, "content", talk->shown);
 
-    return part && yyjson_mut_obj_add_str(doc, part, "type", type) &&
-           (!text || yyjson_mut_obj_add_val(doc, part, "text", text));
+    talk->shown = NULL;
+    return ok ? 0 : gem_cli_out_of_memory();
 }
 
-/* The content of a message becomes a list: what is shown, then the text. */
-static int add_media(struct gem_cli_talk *talk, yyjson_mut_val *message)
+int gem_cli_talk_show(struct gem_cli_talk *talk, const char *type, const char *path)
 {
-    yyjson_mut_val *text = yyjson_mut_obj_remove_key(message, "content"), *parts = yyjson_mut_arr(talk->doc);
-    const struct gem_cli_media *media = talk->media;
-    bool ok = text && parts;
+    yyjson_mut_val *part = gem_cli_attach_file(talk->doc, type, path);
+    const int code = part ? gem_cli_attach(&talk->media, talk->engine->model, &talk->showing, part) : 0;
 
-    for (size_t i = 0; i < media->n && ok; i++) {
-        const struct gem_cli_media_item *item = &media->items[i];
-        if (item->stamp[0] && !item->first_frame) continue;
-        ok = add_part(talk->doc, parts, item->stamp[0] ? "video" : "image", NULL);
-    }
-    ok = ok && add_part(talk->doc, parts, "text", text) && yyjson_mut_obj_add_val(talk->doc, message, "content", parts);
-    return ok ? 0 : gem_cli_out_of_memory();
+    if (code) return code;
+    if (!talk->shown) talk->shown = yyjson_mut_arr(talk->doc);
+    return part && yyjson_mut_arr_append(talk->shown, part) ? 0 : gem_cli_out_of_memory();
 }
 
 int gem_cli_talk_say(struct gem_cli_talk *talk, const char *text, size_t n, const char *name)
@@ -158,7 +156,7 @@ int gem_cli_talk_say(struct gem_cli_talk *talk, const char *text, size_t n, cons
     int code = 0;
     yyjson_mut_val *message = make_message(talk, "user", text, n, name, &code);
 
-    if (!code && talk->media && talk->media->n > 0) code = add_media(talk, message);
+    if (!code && talk->shown) code = add_shown(talk, message);
     if (code) return code;
     return yyjson_mut_arr_append(talk->messages, message) ? 0 : gem_cli_out_of_memory();
 }
@@ -177,58 +175,65 @@ int gem_cli_talk_result(struct gem_cli_talk *talk, yyjson_mut_val *call, const c
 
 /* ---- answers ---------------------------------------------------------------------------------------------------- */
 
-/* An item where the template has its placeholder; of a video all frames. */
-static int write_media(struct gem_cli_talk *talk, size_t *item)
+/* What a part shows or plays, where the template has its placeholder. */
+static int write_media(struct gem_cli_talk *talk, const gem_chat_media *m)
 {
-    struct gem_cli_media *media = talk->media;
-    int code;
+    yyjson_mut_val *message = yyjson_mut_arr_get(talk->messages, m->message);
+    yyjson_mut_val *part = yyjson_mut_arr_get(yyjson_mut_obj_get(message, "content"), m->part);
+    const int code = gem_cli_attach(&talk->media, talk->engine->model, &talk->showing, part);
 
-    do {
-        if ((code = gem_cli_media_write(media, *item, talk->engine->model, "", &talk->sequence))) return code;
-        ++*item;
-    } while (*item < media->n && media->items[*item].stamp[0] && !media->items[*item].first_frame);
-    return 0;
+    return code ? code : gem_cli_media_write(&talk->media, part, talk->engine->model, &talk->sequence);
 }
 
-static int expand_media(struct gem_cli_talk *talk, const int32_t *tokens, size_t n)
+/* The sequence becomes the prompt, each placeholder expanded. */
+static int expand_media(struct gem_cli_talk *talk)
 {
     const gem_chat_media *media;
     const size_t n_media = gem_chat_prompt_media(talk->prompt, &media);
-    size_t at = 0, item = 0;
+    const int32_t *tokens = talk->plain.ids;
+    size_t at = 0;
     int code;
 
+    gem_cli_media_begin(&talk->media);
     for (size_t i = 0; i < n_media; i++) {
-        if (!talk->media || item == talk->media->n) {
-            gem_cli_error("message %zu has %s %s that was not given", media[i].message,
-                          media[i].type[0] == 'v' ? "a" : "an", media[i].type);
-            return GEM_CLI_EXIT_FILE;
-        }
         if ((code = gem_cli_tokens_append(&talk->sequence, tokens + at, media[i].token - at))) return code;
-        if ((code = write_media(talk, &item))) return code;
+        if ((code = write_media(talk, &media[i]))) return code;
         at = media[i].token + 1;
     }
-    return gem_cli_tokens_append(&talk->sequence, tokens + at, n - at);
+    code = gem_cli_tokens_append(&talk->sequence, tokens + at, talk->plain.n - at);
+    talk->n_prompt = talk->sequence.n;
+    return code;
 }
+
+/* The tokens of the conversation so far as the template writes them: placeholders not expanded. */
+static int take_seen(struct gem_cli_talk *talk)
+{
+    const size_t n = talk->n_prompt < talk->sequence.n ? talk->n_prompt : talk->sequence.n;
+
+    return gem_cli_tokens_append(&talk->plain, talk->sequence.ids + n, talk->sequence.n - n);
+}
+
+static void forget_sequence(struct gem_cli_talk *talk) { talk->sequence.n = talk->plain.n = talk->n_prompt = 0; }
 
 int gem_cli_talk_render(struct gem_cli_talk *talk)
 {
-    const gem_chat_options options = {
-        .thinking = talk->thinking, .seen = talk->sequence.ids, .n_seen = talk->sequence.n};
+    const int seen = take_seen(talk);
+    const gem_chat_options options = {.thinking = talk->thinking, .seen = talk->plain.ids, .n_seen = talk->plain.n};
     size_t n = 0;
-    char *messages = yyjson_mut_val_write(talk->messages, YYJSON_WRITE_NOFLAG, &n);
+    char *messages = seen ? NULL : yyjson_mut_val_write(talk->messages, YYJSON_WRITE_NOFLAG, &n);
     const int32_t *tokens;
     gem_status status;
     gem_error err;
 
-    if (!messages) return gem_cli_out_of_memory();
+    if (!messages) return seen ? seen : gem_cli_out_of_memory();
     gem_chat_prompt_close(talk->prompt);
     status = gem_chat_render(&talk->prompt, talk->engine->model, messages, n, talk->tools.text.data, talk->tools.text.n,
                              &options, &err);
     free(messages);
+    forget_sequence(talk);
     if (status) return gem_cli_fail(&err);
-    talk->sequence.n = 0;
     n = gem_chat_prompt_tokens(talk->prompt, &tokens);
-    return expand_media(talk, tokens, n);
+    return gem_cli_tokens_append(&talk->plain, tokens, n) ? GEM_CLI_EXIT_FAILED : expand_media(talk);
 }
 
 /* The message that the parser has read; in JSON mode it is also the last line. */
@@ -277,7 +282,7 @@ static int prepare_answer(struct gem_cli_talk *talk, struct gem_cli_answer *answ
         .engine = talk->engine,
         .sampling = talk->sampling,
         .limits = talk->limits,
-        .media = talk->media,
+        .media = &talk->media,
         .view = &talk->view,
         .sequence = &talk->sequence,
     };
@@ -424,7 +429,7 @@ static int replace(struct gem_cli_talk *talk, yyjson_val *messages, yyjson_val *
     talk->messages = yyjson_val_mut_copy(talk->doc, messages);
     if (!code) code = talk->messages ? gem_cli_talk_render(talk) : gem_cli_out_of_memory();
     drop_prompt(talk);
-    talk->sequence.n = 0;
+    forget_sequence(talk);
     if (code) {
         change_tools(talk, tools_before);
         talk->messages = before;
@@ -506,7 +511,9 @@ void gem_cli_talk_close(struct gem_cli_talk *talk)
     drop_tools(&talk->tools);
     gem_cli_tool_use_forget(&talk->tool_use);
     yyjson_mut_doc_free(talk->doc);
+    gem_cli_media_free(&talk->media);
     gem_cli_tokens_free(&talk->sequence);
+    gem_cli_tokens_free(&talk->plain);
     free(talk->bias);
     *talk = (struct gem_cli_talk){0};
 }

@@ -5,6 +5,7 @@
 #define GEM_CLI_TALK_H
 
 #include "answer.h"
+#include "attach.h"
 #include "constraint.h"
 #include "engine.h"
 #include "input.h"
@@ -37,13 +38,17 @@ struct gem_cli_talk {
     size_t thought_tokens;      /* 0: no limit */
     gem_constraint *constraint; /* of answers without tools; borrowed; NULL: any text */
     struct gem_cli_tool_use tool_use;
-    struct gem_cli_media *media; /* shown with the first thing that is said; borrowed; NULL: none */
+    struct gem_cli_showing showing; /* how media are shown */
+    struct gem_cli_media media;     /* of all messages, by their parts */
     struct gem_cli_view view;
     yyjson_mut_doc *doc;
     yyjson_mut_val *messages; /* an array of doc */
+    yyjson_mut_val *shown;    /* the same: parts that the next thing said begins with */
     struct gem_cli_tools tools;
     gem_chat_prompt *prompt;        /* of the answer in progress */
     struct gem_cli_tokens sequence; /* the last prompt and what came behind it */
+    struct gem_cli_tokens plain;    /* that prompt with one placeholder for each part with media */
+    size_t n_prompt;                /* its length in the sequence */
     gem_generate_stats stats;       /* of the last answer */
     size_t n_calls;                 /* of all answers: they are numbered */
 };
@@ -59,6 +64,8 @@ bool gem_cli_talk_think(struct gem_cli_talk *talk, const char *text);
 int gem_cli_talk_set_tools(struct gem_cli_talk *talk, const char *path);
 /* What the model is told before the conversation; n 0: nothing. name is that of the text, for messages. */
 int gem_cli_talk_set_system(struct gem_cli_talk *talk, const char *text, size_t n, const char *name);
+/* Opens a file, "image", "video" or "audio", which is then shown before what is said next. */
+int gem_cli_talk_show(struct gem_cli_talk *talk, const char *type, const char *path);
 int gem_cli_talk_say(struct gem_cli_talk *talk, const char *text, size_t n, const char *name);
 /* The result of call number i of the last message. */
 int gem_cli_talk_result(struct gem_cli_talk *talk, yyjson_mut_val *call, const char *text, size_t n);

@@ -168,50 +168,16 @@ bool gem_audio_found(const struct gem_archive *a)
     return false;
 }
 
-/* ---- shapes -------------------------------------------------------------------------------------------------- */
-
-static gem_status misshapen(const struct binder *b, const struct gem_tensor *t, const uint64_t *want, uint32_t n)
-{
-    char found[96] = "", expected[96] = "";
-    size_t f = 0, e = 0;
-
-    for (uint32_t i = 0; i < t->n_dims && f < sizeof found; i++)
-        f += (size_t)snprintf(found + f, sizeof found - f, "%s%llu", i ? ", " : "", (unsigned long long)t->shape[i]);
-    for (uint32_t i = 0; i < n && e < sizeof expected; i++)
-        e += (size_t)snprintf(expected + e, sizeof expected - e, "%s%llu", i ? ", " : "", (unsigned long long)want[i]);
-    return gem_fail(b->err, GEM_E_FORMAT, t->offset, GEM_NAME ": tensor '%s' has shape [%s], expected [%s]",
-                    b->a->paths[t->file], t->name, found, expected);
-}
-
-/* The dimensions other than 1, which writers drop or add as they like. */
-static uint32_t squeeze(const uint64_t *shape, uint32_t n, uint64_t out[4])
-{
-    uint32_t m = 0;
-
-    for (uint32_t i = 0; i < n && i < 4; i++)
-        if (shape[i] != 1) out[m++] = shape[i];
-    return m;
-}
-
-static bool same_shape(const struct gem_tensor *t, const uint64_t *want, uint32_t n)
-{
-    uint64_t found[4] = {0}, expected[4] = {0};
-    const uint32_t n_found = squeeze(t->shape, t->n_dims, found);
-
-    return n_found == squeeze(want, n, expected) && !memcmp(found, expected, sizeof found);
-}
+/* ---- one tensor ---------------------------------------------------------------------------------------------- */
 
 static gem_status check_tensor(const struct binder *b, const struct gem_tensor *t, const uint64_t *want, uint32_t n)
 {
-    const struct gem_type_info *type = gem_type_info(t->type);
+    const gem_status st = gem_tensor_check(b->a, t, want, n, b->err);
 
-    if (!same_shape(t, want, n)) return misshapen(b, t, want, n);
-    if (type->decodes && n > 0 && want[n - 1] % type->block == 0) return GEM_OK;
+    if (st || (n > 0 && want[n - 1] % gem_type_info(t->type)->block == 0)) return st;
     return gem_fail(b->err, GEM_E_UNSUPPORTED, t->offset, GEM_NAME ": tensor '%s' has type %s, which is not supported",
                     b->a->paths[t->file], t->name, t->type_name);
 }
-
-/* ---- one tensor ---------------------------------------------------------------------------------------------- */
 
 static gem_status check_finite(const struct binder *b, const struct gem_tensor *t, const float *v, size_t n)
 {

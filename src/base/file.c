@@ -122,6 +122,23 @@ gem_status gem_map_read(const struct gem_map *map, const char *path, uint64_t of
     return GEM_OK;
 }
 
+gem_status gem_map_read_all(const struct gem_map *map, const char *path, uint64_t ceiling, uint8_t **out,
+                            gem_error *err)
+{
+    gem_status st;
+
+    *out = NULL;
+    if (map->n_bytes > ceiling)
+        return gem_fail(err, GEM_E_LIMIT, 0, "%s: %llu bytes, at most %llu are read", path,
+                        (unsigned long long)map->n_bytes, (unsigned long long)ceiling);
+    if (map->n_bytes == 0) return GEM_OK;
+    if (!(*out = gem_realloc(NULL, (size_t)map->n_bytes, 1, "a file", err))) return GEM_E_NOMEM;
+    if (!(st = gem_map_read(map, path, 0, *out, (size_t)map->n_bytes, err))) return GEM_OK;
+    gem_free(*out);
+    *out = NULL;
+    return st;
+}
+
 void gem_map_will_read(const struct gem_map *map, uint64_t offset, uint64_t n)
 {
 #if defined(POSIX_FADV_WILLNEED)

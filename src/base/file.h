@@ -31,6 +31,10 @@ void gem_map_advise_huge(const void *p, uint64_t n);
  * process's memory, and a file that shrank or a failing disk is GEM_E_IO and no signal. */
 gem_status gem_map_read(const struct gem_map *map, const char *path, uint64_t offset, void *out, size_t n,
                         gem_error *err);
+/* The whole file in memory of its own, gem_free it, for decoders that must not meet a file that changes. GEM_E_LIMIT
+ * above `ceiling` bytes. */
+gem_status gem_map_read_all(const struct gem_map *map, const char *path, uint64_t ceiling, uint8_t **out,
+                            gem_error *err);
 /* Says that gem_map_read will want these bytes soon. */
 void gem_map_will_read(const struct gem_map *map, uint64_t offset, uint64_t n);
 

@@ -35,6 +35,9 @@ static gem_status check_run(const struct gem_engine *e, const gem_advance *it, s
         return gem_fail(err, GEM_E_UNSUPPORTED, 0, "item %zu: media %zu: the model has no placeholder for its kind", i,
                         m);
     if (at < from) return gem_fail(err, GEM_E_ARGUMENT, 0, "item %zu: media %zu begins inside or before another", i, m);
+    if (at > it->n_tokens)
+        return gem_fail(err, GEM_E_ARGUMENT, 0, "item %zu: media %zu begins at %zu, behind the last of %zu tokens", i,
+                        m, at, it->n_tokens);
     while (at + n < it->n_tokens && it->tokens[at + n] == h->placeholders[media->kind]) n++;
     if (n != media->n_tokens || (at > 0 && is_placeholder(h, it->tokens[at - 1])) ||
         (at + n < it->n_tokens && is_placeholder(h, it->tokens[at + n])))
@@ -275,7 +278,8 @@ static gem_status encode_media(struct step *s, gem_progress_fn *progress, void *
         it->n_encoded = 0;
         for (size_t m = media_from(it, 0, it->session->cache.n); m < it->n_media; m++) {
             bool encoded;
-            if (progress && !progress(user, "looking at images", m, it->n_media))
+            const bool sound = it->media[m].media->kind == GEM_MEDIA_AUDIO;
+            if (progress && !progress(user, sound ? "listening" : "looking at images", m, it->n_media))
                 return gem_fail(err, GEM_E_CANCELLED, 0, "cancelled before media %zu of %zu", m, it->n_media);
             if ((st = gem_soft_get(s->engine, it->media[m].media, NULL, &encoded, err))) return st;
             it->n_encoded += encoded;

@@ -3,10 +3,12 @@
 #ifndef GEM_ENGINE_INTERNAL_H
 #define GEM_ENGINE_INTERNAL_H
 
+#include "audio/audio.h"
 #include "base/sha256.h"
 #include "chat/chat.h"
 #include "generate/answer.h"
 #include "generate/constraint.h"
+#include "media/sound.h"
 #include "model/forward.h"
 #include "tokenizer/tokenizer.h"
 #include "vision/tower.h"
@@ -30,12 +32,13 @@ struct gem_model_shared {
     struct gem_trie *trie; /* of the vocabulary, for constraints */
 };
 
-/* What sees, bound when the first image comes, so that users of text pay nothing. The only part of a model that changes
- * while it is open; the lock guards opening, after which it is immutable like the rest. */
+/* What sees and hears, each bound when its first item comes, so that users of text pay nothing. The only part of a
+ * model that changes while it is open; the lock guards opening, after which they are immutable like the rest. */
 struct gem_towers {
     pthread_mutex_t lock;
-    bool vision_is_open;
+    bool vision_is_open, audio_is_open;
     struct gem_vision vision;
+    struct gem_audio_weights audio;
 };
 
 struct gem_model {
@@ -43,8 +46,10 @@ struct gem_model {
     struct gem_archive archive;
     struct gem_archive mmproj;          /* closed when none was given */
     const struct gem_archive *sees;     /* the one that holds the vision tower, or NULL */
+    const struct gem_archive *hears;    /* the one that holds the audio encoder, or NULL */
     struct gem_vision_hparams vision_h; /* of a folder */
-    gem_error no_vision;                /* code GEM_OK, or why the folder's tower cannot be used */
+    uint32_t image_budget;              /* that the files recommend; 0: none */
+    gem_error no_vision, no_audio;      /* code GEM_OK, or why the folder's towers cannot be used */
     struct gem_towers *towers;
     struct gem_hparams h;
     struct gem_weights w;
@@ -79,6 +84,7 @@ struct gem_media {
     uint32_t n_tokens;
     struct gem_digest digest;
     struct gem_image image; /* resized */
+    struct gem_sound sound; /* of its piece */
 };
 
 /* Soft tokens by content, least recently used first out. Entries that a call needs are pinned until it ends; beyond
@@ -106,6 +112,7 @@ struct gem_engine {
     uint64_t n_batches, n_rows;
     struct gem_soft_cache soft;
     struct gem_vision_scratch vision_scratch;
+    struct gem_audio_encoder ears; /* closed until the first sound */
 };
 
 struct gem_session {

@@ -74,13 +74,14 @@ static void name_content(struct gem_media *media)
 gem_status gem_media_open_image(gem_media **out, const gem_model *m, const gem_image_source *source, gem_error *err)
 {
     const char *name = source->name ? source->name : source->path ? source->path : "image";
-    uint32_t budget = source->budget || source->kind != GEM_MEDIA_FRAME ? source->budget : FRAME_BUDGET;
+    uint32_t budget = source->budget;
     struct gem_media *media;
     gem_status st;
 
     *out = NULL;
     if ((st = check_sight(m, err))) return st;
     if ((st = check_source(source, name, err))) return st;
+    if (!budget) budget = source->kind == GEM_MEDIA_FRAME ? FRAME_BUDGET : m->image_budget;
     if ((st = gem_vision_budget(&budget, err))) return st;
     if (!(media = gem_calloc(1, sizeof *media, "an image", err))) return GEM_E_NOMEM;
     media->model = m;
@@ -99,6 +100,7 @@ void gem_media_close(gem_media *media)
 {
     if (!media) return;
     gem_image_close(&media->image);
+    gem_sound_close(&media->sound);
     gem_free(media);
 }
 
@@ -112,6 +114,7 @@ void gem_media_get_info(const gem_media *media, gem_media_info *out)
                             .begin = h->media_begin[media->kind],
                             .end = h->media_end[media->kind],
                             .width = media->image.width,
-                            .height = media->image.height};
+                            .height = media->image.height,
+                            .n_samples = media->sound.n};
     memcpy(out->digest, media->digest.bytes, sizeof out->digest);
 }

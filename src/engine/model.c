@@ -63,6 +63,14 @@ gem_status gem_model_companion(const struct gem_model *m, const char *name, stru
     return gem_archive_companion(&m->archive, m->folder, name, map, label, err);
 }
 
+/* Any failure but lack of memory: `why` is kept for later. */
+static gem_status tolerate(gem_status st, const gem_error *why, gem_error *err)
+{
+    if (st != GEM_E_NOMEM) return GEM_OK;
+    if (err) *err = *why;
+    return st;
+}
+
 static gem_status read_config(struct gem_model *m, const char *path, gem_error *err)
 {
     struct gem_map map;
@@ -71,12 +79,12 @@ static gem_status read_config(struct gem_model *m, const char *path, gem_error *
 
     if (!st && !label) st = gem_fail(err, GEM_E_IO, 0, "%s: no config.json", path);
     if (!st) st = gem_hparams_from_config(&m->h, label, map.data, (size_t)map.n_bytes, err);
-    if (!st && m->h.has_vision && /* a tower that is not supported is an error of those who show it images */
-        gem_vision_hparams_from_config(&m->vision_h, label, map.data, (size_t)map.n_bytes, &m->no_vision) ==
-            GEM_E_NOMEM) {
-        st = GEM_E_NOMEM;
-        if (err) *err = m->no_vision;
-    }
+    /* A tower that is not supported is an error of those who show it images, or play it sound. */
+    if (!st && m->h.has_vision)
+        st = tolerate(gem_vision_hparams_from_config(&m->vision_h, label, map.data, (size_t)map.n_bytes, &m->no_vision),
+                      &m->no_vision, err);
+    if (!st && m->h.has_audio)
+        st = tolerate(gem_audio_check_config(label, map.data, (size_t)map.n_bytes, &m->no_audio), &m->no_audio, err);
     gem_map_close(&map);
     gem_free(label);
     return st;
@@ -192,17 +200,22 @@ static gem_status find_towers(struct gem_model *m, const char *mmproj, gem_error
 
     if (!(m->towers = gem_calloc(1, sizeof *m->towers, "towers", err))) return GEM_E_NOMEM;
     pthread_mutex_init(&m->towers->lock, NULL);
-    if (!mmproj) {
-        if (m->h.family == GEM_FAMILY_GEMMA4 && gem_vision_is_in(&m->archive)) m->sees = &m->archive;
-        return GEM_OK;
-    }
+    if (m->h.family == GEM_FAMILY_GEMMA4 && gem_vision_is_in(&m->archive)) m->sees = &m->archive;
+    if (m->h.family == GEM_FAMILY_GEMMA4 && gem_audio_found(&m->archive)) m->hears = &m->archive;
+    if (!mmproj) return GEM_OK;
     if ((st = gem_gguf_open(&m->mmproj, mmproj, err))) return st;
     if ((st = gem_kv_get_string(&m->mmproj, "general.architecture", true, &s, &n, err))) return st;
     if (n != 4 || memcmp(s, "clip", 4))
         return gem_fail(err, GEM_E_FORMAT, 0, "%s: not an mmproj file: its architecture is %.*s, not clip", mmproj,
                         n > 32 ? 32 : (int)n, s);
-    m->no_vision.code = GEM_OK; /* of the folder's own tower */
-    if (gem_vision_is_in(&m->mmproj)) m->sees = &m->mmproj;
+    if (gem_vision_is_in(&m->mmproj)) {
+        m->sees = &m->mmproj;
+        m->no_vision.code = GEM_OK; /* of the folder's own tower */
+    }
+    if (gem_audio_found(&m->mmproj)) {
+        m->hears = &m->mmproj;
+        m->no_audio.code = GEM_OK;
+    }
     return GEM_OK;
 }
 
@@ -278,6 +291,7 @@ static void fill_info(struct gem_model *m, const gem_model_options *o)
         info->has_audio |= m->roles[i] == GEM_ROLE_AUDIO;
     }
     info->has_vision |= m->sees != NULL;
+    info->has_audio |= m->hears != NULL;
     for (uint32_t i = 0; i < m->archive.n_files; i++) /* without those inside another */
         if (m->archive.maps[i].fd) info->file_bytes += m->archive.maps[i].n_bytes;
 }
@@ -385,6 +399,7 @@ void gem_model_close(gem_model *m)
     }
     if (m->towers) {
         gem_vision_close(&m->towers->vision);
+        gem_audio_weights_close(&m->towers->audio);
         pthread_mutex_destroy(&m->towers->lock);
         gem_free(m->towers);
     }

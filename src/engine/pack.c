@@ -50,13 +50,16 @@ static gem_status map_companions(const struct gem_model *m, struct metadata *d, 
     return st;
 }
 
+/* Of an mmproj file that was named, or NULL. */
+static const struct gem_archive *towers_of(const struct gem_model *m) { return m->mmproj.n_files ? &m->mmproj : NULL; }
+
 static gem_status collect_metadata(const struct gem_model *m, struct metadata *d, gem_error *err)
 {
     uint64_t n_bytes;
     gem_status st;
 
     if (!m->archive.is_gguf) return map_companions(m, d, err);
-    if ((st = gem_native_metadata(&m->archive, &d->gguf, &n_bytes, err))) return st;
+    if ((st = gem_native_metadata(&m->archive, towers_of(m), &d->gguf, &n_bytes, err))) return st;
     d->blobs[d->n++] = (struct gem_blob){.name = GEM_NATIVE_METADATA, .data = d->gguf, .n_bytes = n_bytes};
     return GEM_OK;
 }
@@ -76,8 +79,14 @@ static gem_status find_type(const char *name, enum gem_store_type *type, gem_err
 static gem_status store(struct gem_model *m, const char *output, const gem_pack_options *o,
                         const struct gem_blob *extra, gem_error *err)
 {
-    struct gem_store s = {
-        .a = &m->archive, .roles = m->roles, .w = &m->w, .h = &m->h, .progress = o->progress, .user = o->progress_user};
+    struct gem_store s = {.a = &m->archive,
+                          .towers = towers_of(m),
+                          .replaces = {m->sees == &m->mmproj, m->hears == &m->mmproj},
+                          .roles = m->roles,
+                          .w = &m->w,
+                          .h = &m->h,
+                          .progress = o->progress,
+                          .user = o->progress_user};
     struct metadata d = {.n = 0};
     gem_status st;
 
@@ -94,14 +103,34 @@ static gem_status store(struct gem_model *m, const char *output, const gem_pack_
     return st;
 }
 
+/* What is stored together must fit together: the towers of an mmproj file, which else are bound when they are first
+ * used. */
+static gem_status check_towers(const struct gem_model *m, gem_error *err)
+{
+    struct gem_vision vision = {0};
+    struct gem_audio_weights audio = {0};
+    gem_status st = GEM_OK;
+
+    if (!towers_of(m)) return GEM_OK;
+    if (!m->archive.is_gguf)
+        return gem_fail(err, GEM_E_ARGUMENT, 0,
+                        "%s: an mmproj file is stored with a GGUF file; a folder has its towers in it",
+                        m->mmproj.paths[0]);
+    if (m->sees == &m->mmproj) st = gem_vision_open(&vision, m->sees, NULL, m->h.hidden, err);
+    if (!st && m->hears == &m->mmproj) st = gem_audio_bind(&audio, m->hears, m->h.hidden, err);
+    gem_vision_close(&vision);
+    gem_audio_weights_close(&audio);
+    return st;
+}
+
 static gem_status pack(const char *path, const char *output, const gem_pack_options *o, const struct gem_blob *extra,
                        gem_error *err)
 {
-    const gem_model_options metadata = {.metadata_only = true};
+    const gem_model_options metadata = {.metadata_only = true, .mmproj = o->mmproj};
     gem_model *m;
     gem_status st = gem_model_open(&m, path, &metadata, err);
 
-    if (!st) st = store(m, output, o, extra, err);
+    if (!st && !(st = check_towers(m, err))) st = store(m, output, o, extra, err);
     gem_model_close(m);
     return st;
 }

@@ -102,12 +102,34 @@ static gem_status load(const struct gem_model *m, yyjson_doc **doc, const char *
     return st;
 }
 
+/* How many soft tokens an image takes where the caller does not say: transformers reads the first of these files that
+ * is there. */
+static gem_status read_budget(struct gem_model *m, gem_error *err)
+{
+    static const char *const files[] = {"processor_config.json", "preprocessor_config.json"};
+    gem_status st = GEM_OK;
+
+    for (size_t i = 0; i < 2 && !m->image_budget && !st; i++) {
+        yyjson_doc *doc;
+        yyjson_val *root, *value;
+
+        if ((st = load(m, &doc, files[i], err))) break;
+        root = yyjson_doc_get_root(doc);
+        value = yyjson_obj_get(i == 0 ? yyjson_obj_get(root, "image_processor") : root, "max_soft_tokens");
+        if (yyjson_is_uint(value) && yyjson_get_uint(value) <= UINT32_MAX)
+            m->image_budget = (uint32_t)yyjson_get_uint(value);
+        yyjson_doc_free(doc);
+    }
+    return st;
+}
+
 gem_status gem_recommend_from_folder(struct gem_model *m, gem_error *err)
 {
     yyjson_doc *generation = NULL, *config = NULL;
     yyjson_val *root, *text;
     gem_status st;
 
+    if ((st = read_budget(m, err))) goto out;
     if ((st = load(m, &generation, "generation_config.json", err))) goto out;
     if ((st = load(m, &config, "config.json", err))) goto out;
     root = yyjson_doc_get_root(config);

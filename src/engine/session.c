@@ -89,6 +89,7 @@ void gem_engine_close(gem_engine *e)
     if (!e) return;
     gem_soft_cache_close(&e->soft);
     gem_vision_scratch_close(&e->vision_scratch);
+    gem_audio_close(&e->ears);
     gem_forward_close(&e->forward);
     gem_pool_close(e->pool);
     gem_ledger_give(e->model->ledger, e->taken);

@@ -23,6 +23,21 @@ static gem_status open_vision(const struct gem_model *m, struct gem_pool *pool, 
     return st;
 }
 
+static gem_status open_audio(const struct gem_model *m, struct gem_pool *pool, gem_error *err)
+{
+    struct gem_towers *t = m->towers;
+    gem_status st = GEM_OK;
+
+    pthread_mutex_lock(&t->lock);
+    if (!t->audio_is_open && !(st = gem_audio_bind(&t->audio, m->hears, m->h.hidden, err))) {
+        if (m->info.precision == GEM_PRECISION_FAST) st = gem_audio_pack(&t->audio, &m->kern, pool, err);
+        if (st) gem_audio_weights_close(&t->audio);
+        t->audio_is_open = st == GEM_OK;
+    }
+    pthread_mutex_unlock(&t->lock);
+    return st;
+}
+
 static gem_status check_finite(const struct gem_engine *e, const float *rows, size_t n, gem_error *err)
 {
     for (size_t i = 0; i < n; i++)
@@ -47,13 +62,27 @@ static gem_status encode_image(struct gem_engine *e, const gem_media *media, flo
     return check_finite(e, rows, (size_t)media->n_tokens * m->h.hidden, err);
 }
 
+static gem_status encode_sound(struct gem_engine *e, const gem_media *media, float *rows, gem_error *err)
+{
+    const struct gem_model *m = e->model;
+    gem_status st;
+
+    if ((st = gem_archive_check(m->hears, err))) return st;
+    if ((st = open_audio(m, e->pool, err))) return st;
+    if (!e->ears.w && (st = gem_audio_open(&e->ears, &m->towers->audio, &m->kern, e->pool, 0, err))) {
+        gem_audio_close(&e->ears);
+        return st;
+    }
+    return gem_audio_encode(&e->ears, media->sound.pcm, media->sound.n, rows, err);
+}
+
 /* rows [n_tokens, hidden]: the one place that knows which tower a kind of media goes to. */
 static gem_status encode(struct gem_engine *e, const gem_media *media, float *rows, gem_error *err)
 {
     switch (media->kind) {
     case GEM_MEDIA_IMAGE:
     case GEM_MEDIA_FRAME: return encode_image(e, media, rows, err);
-    case GEM_MEDIA_AUDIO: break;
+    case GEM_MEDIA_AUDIO: return encode_sound(e, media, rows, err);
     }
     return gem_fail(err, GEM_E_UNSUPPORTED, 0, "media of kind %d has no encoder", (int)media->kind);
 }
@@ -106,7 +135,11 @@ gem_status gem_soft_get(struct gem_engine *e, const gem_media *media, const floa
     struct gem_soft_entry fresh = {.digest = media->digest, .pinned = true};
     gem_status st;
 
-    *encoded = known == NULL;
+    *encoded = known == NULL && media->n_tokens > 0;
+    if (media->n_tokens == 0) { /* a sound of a few milliseconds: only its markers are heard */
+        if (rows) *rows = NULL;
+        return GEM_OK;
+    }
     if (!known) {
         fresh.n_bytes = (uint64_t)media->n_tokens * e->model->h.hidden * sizeof(float);
         make_room(c, fresh.n_bytes);

@@ -27,7 +27,8 @@
  * tensors when asked for (`gemmule inspect --verify`), for it means reading everything.
  *
  * BLOBS carry the metadata in the form that the readers of other checkpoints already understand. From a GGUF: one,
- * "metadata.gguf", a GGUF file without tensors that has all key/values (of a split file, those of its parts). From a
+ * "metadata.gguf", a GGUF file without tensors that has all key/values (of a split file, those of its parts; with an
+ * mmproj file, whose tensors are then there too, also its clip.*). From a
  * folder: config.json, tokenizer.json and what else belongs to a model, as they were.
  *
  * LAYOUTS. 0: rows, as the number format defines them; for vectors, tables that are read row by row, and all that is
@@ -101,7 +102,9 @@ gem_status gem_native_commit(struct gem_native_writer *w, gem_error *err);
 /* Leaves nothing behind unless it was committed. */
 void gem_native_close(struct gem_native_writer *w);
 
-/* The key/values of an archive as a GGUF file without tensors, split.* left out; gem_free it. */
-gem_status gem_native_metadata(const struct gem_archive *a, uint8_t **out, uint64_t *n_bytes, gem_error *err);
+/* The key/values of an archive as a GGUF file without tensors, split.* left out; gem_free it. towers: NULL, or an
+ * mmproj file, whose clip.* take the place of those of `a`. */
+gem_status gem_native_metadata(const struct gem_archive *a, const struct gem_archive *towers, uint8_t **out,
+                               uint64_t *n_bytes, gem_error *err);
 
 #endif

@@ -177,40 +177,58 @@ void gem_native_close(struct gem_native_writer *w)
 
 /* ---- metadata ---------------------------------------------------------------------------------------------- */
 
-static bool is_kept(const struct gem_kv *kv) { return strncmp(kv->key, "split.", 6) != 0; }
-
-gem_status gem_native_metadata(const struct gem_archive *a, uint8_t **out, uint64_t *n_bytes, gem_error *err)
+/* Keys of towers are the second archive's, where there is one. */
+static bool is_kept(const struct gem_kv *kv, bool of_towers, bool has_towers)
 {
+    const bool names_towers = !strncmp(kv->key, "clip.", 5);
+
+    return of_towers ? names_towers : strncmp(kv->key, "split.", 6) != 0 && !(has_towers && names_towers);
+}
+
+static uint64_t kv_bytes(const struct gem_kv *kv)
+{
+    return 8 + strlen(kv->key) + 4 + (kv->type == GEM_KV_ARRAY ? 12 : 0) + kv->n_bytes;
+}
+
+static uint8_t *put_kv(uint8_t *p, const struct gem_kv *kv)
+{
+    const size_t length = strlen(kv->key);
+
+    put_u64(p, length);
+    memcpy(p + 8, kv->key, length);
+    put_u32(p + 8 + length, kv->type);
+    p += 8 + length + 4;
+    if (kv->type == GEM_KV_ARRAY) {
+        put_u32(p, kv->element);
+        put_u64(p + 4, kv->n);
+        p += 12;
+    }
+    if (kv->n_bytes) memcpy(p, kv->data, (size_t)kv->n_bytes);
+    return p + kv->n_bytes;
+}
+
+gem_status gem_native_metadata(const struct gem_archive *a, const struct gem_archive *towers, uint8_t **out,
+                               uint64_t *n_bytes, gem_error *err)
+{
+    const struct gem_archive *const from[] = {a, towers};
     uint64_t n = 24, n_kv = 0;
     uint8_t *p;
 
-    for (size_t i = 0; i < a->n_kv; i++) {
-        if (!is_kept(&a->kv[i])) continue;
-        n += 8 + strlen(a->kv[i].key) + 4 + (a->kv[i].type == GEM_KV_ARRAY ? 12 : 0) + a->kv[i].n_bytes;
-        n_kv++;
-    }
+    for (int k = 0; k < 2 && from[k]; k++)
+        for (size_t i = 0; i < from[k]->n_kv; i++) {
+            if (!is_kept(&from[k]->kv[i], k > 0, towers)) continue;
+            n += kv_bytes(&from[k]->kv[i]);
+            n_kv++;
+        }
     if (!(*out = p = gem_calloc((size_t)n, 1, "metadata", err))) return GEM_E_NOMEM;
     *n_bytes = n;
     memcpy(p, "GGUF", 4);
     put_u32(p + 4, 3);
     put_u64(p + 16, n_kv);
     p += 24;
-    for (size_t i = 0; i < a->n_kv; i++) {
-        const struct gem_kv *kv = &a->kv[i];
-        const size_t length = strlen(kv->key);
-        if (!is_kept(kv)) continue;
-        put_u64(p, length);
-        memcpy(p + 8, kv->key, length);
-        put_u32(p + 8 + length, kv->type);
-        p += 8 + length + 4;
-        if (kv->type == GEM_KV_ARRAY) {
-            put_u32(p, kv->element);
-            put_u64(p + 4, kv->n);
-            p += 12;
-        }
-        if (kv->n_bytes) memcpy(p, kv->data, (size_t)kv->n_bytes);
-        p += kv->n_bytes;
-    }
+    for (int k = 0; k < 2 && from[k]; k++)
+        for (size_t i = 0; i < from[k]->n_kv; i++)
+            if (is_kept(&from[k]->kv[i], k > 0, towers)) p = put_kv(p, &from[k]->kv[i]);
     assert(p == *out + n);
     return GEM_OK;
 }

@@ -137,12 +137,43 @@ static size_t next_allowed(const uint64_t *allowed, size_t i, size_t vocab)
     return i;
 }
 
+enum { BLOCK = 64 };
+
+/* The largest logit of a block, NaN apart; compilers make vectors of it. */
+static float block_max(const float *logits)
+{
+    float lane[16], max = -INFINITY;
+
+    for (int j = 0; j < 16; j++) lane[j] = logits[j] > -INFINITY ? logits[j] : -INFINITY;
+    for (int i = 16; i < BLOCK; i += 16)
+        for (int j = 0; j < 16; j++) lane[j] = logits[i + j] > lane[j] ? logits[i + j] : lane[j];
+    for (int j = 0; j < 16; j++) max = lane[j] > max ? lane[j] : max;
+    return max;
+}
+
+/* The first token from i on that may be drawn and whose logit is not surely at most `floor`: most blocks are passed
+ * over. */
+static size_t next_above(const float *logits, float floor, const uint64_t *allowed, size_t i, size_t vocab)
+{
+    for (i = next_allowed(allowed, i, vocab); i + BLOCK <= vocab && i % BLOCK == 0;
+         i = next_allowed(allowed, i, vocab)) {
+        if (block_max(logits + i) > floor) break;
+        i += BLOCK;
+    }
+    return i;
+}
+
 static int32_t argmax(const float *logits, size_t vocab, const uint64_t *allowed)
 {
+    float top = -INFINITY;
     int32_t best = -1;
 
-    for (size_t i = next_allowed(allowed, 0, vocab); i < vocab; i = next_allowed(allowed, i + 1, vocab))
-        if (logits[i] > (best < 0 ? -INFINITY : logits[best])) best = (int32_t)i;
+    for (size_t i = next_above(logits, top, allowed, 0, vocab); i < vocab;
+         i = next_above(logits, top, allowed, i + 1, vocab)) {
+        if (!(logits[i] > top)) continue;
+        top = logits[i];
+        best = (int32_t)i;
+    }
     return best;
 }
 
@@ -171,19 +202,22 @@ static void sift_down(struct candidate *heap, size_t n, size_t i)
 static size_t best_candidates(const float *logits, size_t vocab, const uint64_t *allowed, size_t k,
                               struct candidate *out)
 {
+    float floor = -INFINITY; /* what a candidate must exceed: of equal ones, those that came first stay */
     size_t n = 0;
 
-    for (size_t i = next_allowed(allowed, 0, vocab); i < vocab; i = next_allowed(allowed, i + 1, vocab)) {
+    for (size_t i = next_above(logits, floor, allowed, 0, vocab); i < vocab;
+         i = next_above(logits, floor, allowed, i + 1, vocab)) {
         const struct candidate c = {.logit = logits[i], .token = (int32_t)i};
-        if (!(c.logit > -INFINITY)) continue;
+        if (!(c.logit > floor)) continue;
         if (n < k) {
             out[n++] = c;
             if (n == k && k < vocab)
                 for (size_t j = n / 2; j-- > 0;) sift_down(out, n, j);
-        } else if (compare(&c, &out[0]) < 0) {
+        } else {
             out[0] = c;
             sift_down(out, n, 0);
         }
+        if (n == k && k < vocab) floor = out[0].logit;
     }
     qsort(out, n, sizeof *out, compare);
     return n;

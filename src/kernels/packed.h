@@ -152,9 +152,10 @@ GEM_INLINE int32_t gem_act_offset(const struct gem_act_cursor *x, int j, int g, 
     return l.group == 32 ? l.implied / 8 * gem_act_at(x, j)->offset : -l.implied * gem_act_sum(x, j, g, l.group);
 }
 
-/* Some panels, panel_bytes apart, times some activations; only the first n_rows rows of y are written. */
+/* Some panels, panel_bytes apart, times some activations; only the first n_rows rows of y are written. fresh: no tile
+ * has read the panels just before, so that they may come from memory. */
 typedef void gem_tile_fn(const uint8_t *panel, size_t panel_bytes, struct gem_act_cursor x, size_t n_blocks, float *y,
-                         size_t ldy, size_t n_rows);
+                         size_t ldy, size_t n_rows, bool fresh);
 
 /* gemm_packed out of tiles[p * n_acts + j], which take p + 1 <= n_tile panels and j + 1 <= n_acts activations.
  * Activations go in blocks that fill about a third of a megabyte of L2 and stay there while all panels pass by; panels
@@ -176,7 +177,7 @@ static inline void gem_gemm_tiles(gem_tile_fn *const *tiles, size_t n_tile, size
                 const size_t n = end - j < n_acts ? end - j : n_acts;
                 const struct gem_act_cursor x = {(const char *)act + j * act_bytes, act_bytes};
                 tiles[(np - 1) * n_acts + n - 1](panels + p * panel_bytes, panel_bytes, x, k / GEM_ACT_BLOCK,
-                                                 y + j * ldy + p * GEM_PANEL, ldy, n_rows - p * GEM_PANEL);
+                                                 y + j * ldy + p * GEM_PANEL, ldy, n_rows - p * GEM_PANEL, j == j0);
             }
         }
     }
@@ -185,9 +186,9 @@ static inline void gem_gemm_tiles(gem_tile_fn *const *tiles, size_t n_tile, size
 /* tile_<kind>_<np>_<m> out of a file's own tile(kind, np, m, ...), to which all three are constants. */
 #define GEM_TILE(kind, np, m)                                                                                          \
     static void tile_##kind##_##np##_##m(const uint8_t *panel, size_t panel_bytes, struct gem_act_cursor x,            \
-                                         size_t n_blocks, float *y, size_t ldy, size_t n_rows)                         \
+                                         size_t n_blocks, float *y, size_t ldy, size_t n_rows, bool fresh)             \
     {                                                                                                                  \
-        tile(GEM_PK_##kind, np, m, panel, panel_bytes, x, n_blocks, y, ldy, n_rows);                                   \
+        tile(GEM_PK_##kind, np, m, panel, panel_bytes, x, n_blocks, y, ldy, n_rows, fresh);                            \
     }
 /* gemm_<kind> out of its tiles. */
 #define GEM_GEMM_OF_TILES(kind, n_tile, n_acts, ...)                                                                   \

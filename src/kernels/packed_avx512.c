@@ -194,9 +194,22 @@ GEM_INLINE void add_block(struct gem_pack_layout l, const struct operands *o, in
     if (l.group == 16) add_implied(l, o, 1, np, m, y);
 }
 
+/* Several activations keep a tile so long at a block that the processor does not run ahead to the next memory by
+ * itself: 8 activations and a matrix in memory, Q4_0: 11 GB/s of weights without, 20 with. One activation loses. */
+GEM_INLINE void ask_ahead(struct gem_pack_layout l, const struct operands *o, int np)
+{
+    enum { AHEAD = 2048 };
+
+    GEM_UNROLL for (int p = 0; p < np; p++)
+    {
+        GEM_UNROLL for (size_t at = 0; at < l.block_bytes; at += 64)
+            _mm_prefetch((const char *)block_of(o, p) + AHEAD + at, _MM_HINT_T0);
+    }
+}
+
 /* np panels times m activations; the first n_rows rows are written. kind, np and m are constants where it is called. */
 GEM_INLINE void tile(enum gem_pack_kind kind, int np, int m, const uint8_t *panel, size_t panel_bytes,
-                     struct gem_act_cursor x, size_t n_blocks, float *y, size_t ldy, size_t n_rows)
+                     struct gem_act_cursor x, size_t n_blocks, float *y, size_t ldy, size_t n_rows, bool fresh)
 {
     const struct gem_pack_layout l = gem_pack_layout(kind);
     struct operands o = {panel, panel, panel_bytes, x};
@@ -207,6 +220,7 @@ GEM_INLINE void tile(enum gem_pack_kind kind, int np, int m, const uint8_t *pane
         o.block = o.head + l.head_bytes;
         GEM_ROLLED for (size_t i = 0; i < run; i++, o.block += l.block_bytes, gem_act_next(&o.x))
         {
+            if (m > 1 && fresh) ask_ahead(l, &o, np);
             add_block(l, &o, np, m, acc);
         }
     }

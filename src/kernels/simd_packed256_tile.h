@@ -99,7 +99,7 @@ static void store_rows(float *y, __m256 lo, __m256 hi, size_t n_rows)
 
 /* The first n_rows rows of a panel times m <= TILE activations. kind and m are constants where it is called. */
 GEM_INLINE void tile(enum gem_pack_kind kind, int np, int m, const uint8_t *panel, size_t panel_bytes,
-                     struct gem_act_cursor x, size_t n_blocks, float *y, size_t ldy, size_t n_rows)
+                     struct gem_act_cursor x, size_t n_blocks, float *y, size_t ldy, size_t n_rows, bool fresh)
 {
     const struct gem_pack_layout l = gem_pack_layout(kind);
     struct operands o = {panel, panel, x};
@@ -107,6 +107,7 @@ GEM_INLINE void tile(enum gem_pack_kind kind, int np, int m, const uint8_t *pane
 
     (void)np; /* 1: 16 registers have no room for a second panel */
     (void)panel_bytes;
+    (void)fresh; /* slower products leave memory enough time */
     GEM_UNROLL for (int j = 0; j < m; j++) acc[j] = acc[TILE + j] = _mm256_setzero_ps();
     for (size_t run = l.head_bytes ? l.n_blocks : n_blocks; n_blocks; n_blocks -= run, o.head = o.block) {
         o.block = o.head + l.head_bytes;

@@ -5,9 +5,7 @@
 #include "base/memory.h"
 #include "media/video.h"
 
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 static gem_status check_size(const char *name, uint64_t width, uint64_t height, gem_error *err)
 {
@@ -71,24 +69,6 @@ gem_status gem_image_decode(struct gem_image *image, const char *name, const voi
     return st;
 }
 
-/* Read, not mapped: a file that is cut while it is decoded must not end the process. */
-static gem_status read_file(const struct gem_map *map, const char *path, uint8_t **out, gem_error *err)
-{
-    const size_t n = (size_t)map->n_bytes;
-    size_t done = 0;
-
-    if (map->n_bytes > GEM_IMAGE_MAX_BYTES)
-        return gem_fail(err, GEM_E_LIMIT, 0, "%s: %llu bytes, at most %llu are read", path,
-                        (unsigned long long)map->n_bytes, (unsigned long long)GEM_IMAGE_MAX_BYTES);
-    if (!(*out = gem_realloc(NULL, n, 1, "an image file", err))) return GEM_E_NOMEM;
-    while (done < n) {
-        const ssize_t got = pread(map->fd - 1, *out + done, n - done, (off_t)done);
-        if (got <= 0) return gem_fail(err, GEM_E_IO, done, "%s: cannot be read: %s", path, strerror(got ? errno : 0));
-        done += (size_t)got;
-    }
-    return GEM_OK;
-}
-
 gem_status gem_image_load(struct gem_image *image, const char *path, gem_error *err)
 {
     struct gem_map map = {0};
@@ -97,7 +77,7 @@ gem_status gem_image_load(struct gem_image *image, const char *path, gem_error *
 
     *image = (struct gem_image){0};
     if ((st = gem_map_open(&map, path, err))) goto out;
-    if ((st = read_file(&map, path, &data, err))) goto out;
+    if ((st = gem_map_read_all(&map, path, GEM_IMAGE_MAX_BYTES, &data, err))) goto out;
     st = gem_image_decode(image, path, data, (size_t)map.n_bytes, err);
 out:
     gem_free(data);

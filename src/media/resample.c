@@ -39,7 +39,7 @@ static double kernel(double u, double cutoff)
 }
 
 /* Weights for outputs whose time is `phase` past an input; a constant stays what it is. */
-static void fill_row(const struct gem_resampler *r, double phase, double cutoff, float *row)
+static void fill_row(const struct gem_resampler *r, double phase, double cutoff, double *row)
 {
     const uint32_t before = r->n_taps / 2 - 1;
     const double middle = before + phase;
@@ -47,10 +47,10 @@ static void fill_row(const struct gem_resampler *r, double phase, double cutoff,
 
     for (uint32_t k = 0; k < r->n_taps; k++) {
         const double weight = kernel(k - middle, cutoff);
-        row[k] = (float)weight;
+        row[k] = weight;
         sum += weight;
     }
-    for (uint32_t k = 0; k < r->n_taps; k++) row[k] = (float)((double)row[k] / sum);
+    for (uint32_t k = 0; k < r->n_taps; k++) row[k] /= sum;
 }
 
 static uint32_t common_divisor(uint32_t a, uint32_t b)
@@ -79,7 +79,7 @@ gem_status gem_resampler_open(struct gem_resampler *r, uint32_t from, uint32_t t
     cutoff = passband * (from > to ? (double)to / from : 1.0);
     r->n_taps = 2 * (uint32_t)ceil(CROSSINGS / cutoff) + 2;
     r->n_taps = (r->n_taps + 7) / 8 * 8;
-    r->bank = gem_alloc_aligned((uint64_t)(r->n_phases + 1) * r->n_taps * sizeof(float), "a resampling filter", err);
+    r->bank = gem_alloc_aligned((uint64_t)(r->n_phases + 1) * r->n_taps * sizeof(double), "a resampling filter", err);
     if (!r->bank) return GEM_E_NOMEM;
     for (uint32_t i = 0; i <= r->n_phases; i++)
         fill_row(r, (double)i / r->n_phases, cutoff, r->bank + (size_t)i * r->n_taps);
@@ -94,24 +94,25 @@ void gem_resampler_close(struct gem_resampler *r)
 
 uint64_t gem_resampler_length(const struct gem_resampler *r, uint64_t n) { return (n * r->up + r->down - 1) / r->down; }
 
-/* Eight lanes, so that a compiler may use vectors; n a multiple of 8. */
-static double dot(const float *w, const float *x, size_t n)
+/* Eight lanes, so that a compiler may use vectors; n a multiple of 8. In double: the noise of float sums would show in
+ * the logarithm of quiet bands. */
+static double dot(const double *w, const float *x, size_t n)
 {
-    float lanes[8] = {0};
+    double lanes[8] = {0};
 
     for (size_t i = 0; i < n; i += 8)
-        for (size_t l = 0; l < 8; l++) lanes[l] += w[i + l] * x[i + l];
-    return (double)(((lanes[0] + lanes[4]) + (lanes[1] + lanes[5])) + ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7])));
+        for (size_t l = 0; l < 8; l++) lanes[l] += w[i + l] * (double)x[i + l];
+    return ((lanes[0] + lanes[4]) + (lanes[1] + lanes[5])) + ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7]));
 }
 
 /* As dot, from input `first` on, which may lie before the beginning; what lies outside of the n inputs is 0. */
-static double dot_at(const struct gem_resampler *r, const float *w, const float *in, uint64_t n, int64_t first)
+static double dot_at(const struct gem_resampler *r, const double *w, const float *in, uint64_t n, int64_t first)
 {
     double sum = 0.0;
 
     if (first >= 0 && (uint64_t)first + r->n_taps <= n) return dot(w, in + first, r->n_taps);
     for (uint32_t k = 0; k < r->n_taps; k++)
-        if (first + k >= 0 && (uint64_t)(first + k) < n) sum += (double)(w[k] * in[first + k]);
+        if (first + k >= 0 && (uint64_t)(first + k) < n) sum += w[k] * (double)in[first + k];
     return sum;
 }
 
@@ -122,7 +123,7 @@ void gem_resampler_run(const struct gem_resampler *r, const float *in, uint64_t 
         const uint64_t at = i * r->down; /* below 2^64: i is below 2^44, rates below 2^20 */
         const int64_t first = (int64_t)(at / r->up) - (int64_t)(r->n_taps / 2 - 1);
         const uint64_t phase = at % r->up * r->n_phases;
-        const float *row = r->bank + phase / r->up * r->n_taps;
+        const double *row = r->bank + phase / r->up * r->n_taps;
         const double between = (double)(phase % r->up) / r->up;
         double y = dot_at(r, row, in, n, first);
 

@@ -13,7 +13,7 @@ struct gem_resampler {
     uint32_t up, down; /* rates over their greatest common divisor: output i lies at input i * down / up */
     uint32_t n_phases; /* rows of the bank; `up`, or fewer between which weights are interpolated */
     uint32_t n_taps;   /* of a row */
-    float *bank;       /* [n_phases + 1, n_taps] */
+    double *bank;      /* [n_phases + 1, n_taps] */
 };
 
 /* Rates are within GEM_RATE_MIN and GEM_RATE_MAX, else GEM_E_UNSUPPORTED. */

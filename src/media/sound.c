@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "media/sound.h"
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "media/resample.h"
+#include "media/video.h"
 #include "media/wav.h"
 
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 gem_status gem_sound_check(const char *name, const float *pcm, uint64_t n, gem_error *err)
 {
@@ -112,6 +115,41 @@ gem_status gem_sound_from_pcm(struct gem_sound *s, const char *name, const float
     *s = (struct gem_sound){0};
     if (n_channels == 0) return gem_fail(err, GEM_E_ARGUMENT, 0, "%.120s: 0 channels", name);
     return convert(s, name, &from, err);
+}
+
+gem_status gem_sound_decode(struct gem_sound *s, const char *name, const uint8_t *bytes, uint64_t n, gem_error *err)
+{
+    *s = (struct gem_sound){0};
+    if (n == 0) return gem_fail(err, GEM_E_FORMAT, 0, "%.120s: the sound file is empty", name);
+    return gem_wav_is(bytes, n) ? gem_sound_from_wav(s, name, bytes, n, err)
+                                : gem_ffmpeg_sound(s, name, NULL, bytes, n, err);
+}
+
+static bool file_is_wav(const struct gem_map *map)
+{
+    uint8_t head[12];
+
+    return pread(map->fd - 1, head, sizeof head, 0) == sizeof head && gem_wav_is(head, sizeof head);
+}
+
+gem_status gem_sound_load(struct gem_sound *s, const char *path, gem_error *err)
+{
+    struct gem_map map = {0};
+    uint8_t *data = NULL;
+    gem_status st;
+
+    *s = (struct gem_sound){0};
+    if ((st = gem_map_open(&map, path, err))) goto out;
+    if (map.n_bytes == 0)
+        st = gem_fail(err, GEM_E_FORMAT, 0, "%.120s: the sound file is empty", path);
+    else if (!file_is_wav(&map))
+        st = gem_ffmpeg_sound(s, path, path, NULL, 0, err);
+    else if (!(st = gem_map_read_all(&map, path, UINT32_MAX, &data, err))) /* what a RIFF header can say */
+        st = gem_sound_from_wav(s, path, data, map.n_bytes, err);
+out:
+    gem_free(data);
+    gem_map_close(&map);
+    return st;
 }
 
 void gem_sound_close(struct gem_sound *s)

@@ -22,6 +22,9 @@ gem_status gem_sound_from_wav(struct gem_sound *s, const char *name, const uint8
 /* pcm [n_frames, n_channels], full scale 1; channels are averaged. */
 gem_status gem_sound_from_pcm(struct gem_sound *s, const char *name, const float *pcm, uint64_t n_frames,
                               uint32_t n_channels, uint32_t rate, gem_error *err);
+/* A file of any kind: WAV files are read here, others, and the sound of videos, by FFmpeg where it is built in. */
+gem_status gem_sound_decode(struct gem_sound *s, const char *name, const uint8_t *bytes, uint64_t n, gem_error *err);
+gem_status gem_sound_load(struct gem_sound *s, const char *path, gem_error *err);
 void gem_sound_close(struct gem_sound *s);
 
 /* GEM_E_ARGUMENT when there are no samples, when one is NaN or infinite (it is named), or when all are 0: a microphone

@@ -25,6 +25,19 @@ gem_status gem_video_read(const struct gem_video_request *r, gem_frame_fn *on_fr
                     "%s: videos need FFmpeg's libraries, which this build is without (GEM_FFMPEG)", r->name);
 }
 
+gem_status gem_ffmpeg_sound(struct gem_sound *s, const char *name, const char *path, const void *bytes, uint64_t n,
+                            gem_error *err)
+{
+    *s = (struct gem_sound){0};
+    (void)path;
+    (void)bytes;
+    (void)n;
+    return gem_fail(err, GEM_E_UNSUPPORTED, 0,
+                    "%s: no WAV file; other sounds, and those of videos, need FFmpeg's libraries, which this build is "
+                    "without (GEM_FFMPEG)",
+                    name);
+}
+
 gem_status gem_ffmpeg_image(struct gem_image *image, const char *name, const void *bytes, size_t n, gem_error *err)
 {
     *image = (struct gem_image){0};

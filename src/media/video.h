@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * src/media/video.h - frames of videos, and images of other kinds, through FFmpeg's libraries (GEM_FFMPEG); without
- * them these functions say so. */
+ * src/media/video.h - frames and sound of videos, and images and sounds of other kinds, through FFmpeg's libraries
+ * (GEM_FFMPEG); without them these functions say so. */
 #ifndef GEM_MEDIA_VIDEO_H
 #define GEM_MEDIA_VIDEO_H
 
 #include "media/image.h"
+#include "media/sound.h"
 
 /* At most this many frames are taken of a video. */
 enum { GEM_VIDEO_MAX_FRAMES = 4096, GEM_VIDEO_DEFAULT_FRAMES = 32 };
@@ -26,6 +27,10 @@ typedef gem_status gem_frame_fn(void *user, const struct gem_image *image, doubl
 gem_status gem_video_read(const struct gem_video_request *r, gem_frame_fn *on_frame, void *user, gem_error *err);
 /* The first picture of any file that FFmpeg reads. */
 gem_status gem_ffmpeg_image(struct gem_image *image, const char *name, const void *bytes, size_t n, gem_error *err);
+/* The sound of any file that FFmpeg reads, of a video too: the file at path, or, where that is NULL, n bytes. Several
+ * streams: the one that FFmpeg takes for the main one. */
+gem_status gem_ffmpeg_sound(struct gem_sound *s, const char *name, const char *path, const void *bytes, uint64_t n,
+                            gem_error *err);
 bool gem_ffmpeg_is_built_in(void);
 
 /* How many of `total` frames at src_fps a request takes: as transformers does, but for a video that has fewer, of which

@@ -72,6 +72,13 @@ static enum use use_of(const struct plan *p, const struct gem_product *product)
     return product->m == &w->layers[l].ple_gate || product->m == &w->layers[l].ple_proj ? FINE : MULTIPLIED;
 }
 
+static bool is_stored(const struct gem_store *s, size_t i)
+{
+    if (s->roles[i] == GEM_ROLE_VISION && s->replaces[0]) return false;
+    if (s->roles[i] == GEM_ROLE_AUDIO && s->replaces[1]) return false;
+    return s->roles[i] != GEM_ROLE_DEAD || !strcmp(s->a->tensors[i].name, "rope_freqs.weight");
+}
+
 /* In order of use: small vectors, what is multiplied from the first layer to the head, tables, towers. */
 static gem_status list_entries(struct plan *p)
 {
@@ -92,7 +99,9 @@ static gem_status list_entries(struct plan *p)
         add(p, find_tensor(a, s->w->table.data), LOOKED_UP);
         if (s->w->ple_table.data) add(p, find_tensor(a, s->w->ple_table.data), LOOKED_UP);
         for (size_t i = 0; i < a->n_tensors; i++) /* of the dead, one is a hyperparameter */
-            if (s->roles[i] != GEM_ROLE_DEAD || !strcmp(a->tensors[i].name, "rope_freqs.weight")) add(p, i, COPIED);
+            if (is_stored(s, i)) add(p, i, COPIED);
+        for (size_t i = 0; s->towers && i < s->towers->n_tensors; i++)
+            p->entries[p->n++] = (struct entry){.from = &s->towers->tensors[i], .use = COPIED};
     }
     gem_free(is_large);
     gem_free(products);
@@ -118,7 +127,7 @@ static void make_target(const struct plan *p, const struct entry *e, struct gem_
 
 static gem_status make_plan(struct plan *p)
 {
-    const size_t n = p->s->a->n_tensors;
+    const size_t n = p->s->a->n_tensors + (p->s->towers ? p->s->towers->n_tensors : 0);
     size_t n_typed = 0;
     gem_status st = GEM_E_NOMEM;
 
@@ -289,6 +298,7 @@ static gem_status write_plan(struct writing *w, const struct plan *p, const char
     for (size_t i = 0; i < p->n; i++) w->total += p->tensors[i].n_bytes;
     for (size_t i = 0; i < p->n && !st; i++) st = write_tensor(w, p->entries[i].from, &p->tensors[i]);
     if (!st) st = gem_archive_check(p->s->a, w->err);
+    if (!st && p->s->towers) st = gem_archive_check(p->s->towers, w->err);
     if (!st) st = report(w);
     if (!st) st = gem_native_commit(&w->out, w->err);
     gem_native_close(&w->out);

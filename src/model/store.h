@@ -19,6 +19,8 @@ enum gem_store_type {
 
 struct gem_store {
     const struct gem_archive *a;
+    const struct gem_archive *towers; /* NULL, or an mmproj file, whose tensors are stored too */
+    bool replaces[2]; /* of a's towers those that see; those that hear: left out, as `towers` has them */
     const enum gem_role *roles;
     struct gem_weights *w; /* bound to a; not packed */
     const struct gem_hparams *h;

@@ -209,23 +209,41 @@ static gem_status misshapen(const struct gem_archive *a, const struct gem_tensor
                     t->name, found, expected);
 }
 
-/* Outer dimensions of 1 do not count: GGUF writers drop them, and a scalar may have none at all. */
-static bool same_shape(const struct gem_tensor *t, const uint64_t *want, uint32_t n)
+static uint32_t squeeze(const uint64_t *shape, uint32_t n, uint64_t out[4])
 {
-    uint32_t i = 0, j = 0;
+    uint32_t m = 0;
 
-    while (i < t->n_dims && t->shape[i] == 1) i++;
-    while (j < n && want[j] == 1) j++;
-    return t->n_dims - i == n - j && !memcmp(t->shape + i, want + j, (n - j) * sizeof *want);
+    for (uint32_t i = 0; i < n && i < 4; i++)
+        if (shape[i] != 1) out[m++] = shape[i];
+    return m;
 }
 
-gem_status gem_tensor_check(const struct gem_archive *a, const struct gem_tensor *t, const uint64_t *want, uint32_t n,
-                            gem_error *err)
+/* Dimensions of 1 do not count: writers drop and add them as they like, and a scalar may have none at all. */
+static bool same_shape(const struct gem_tensor *t, const uint64_t *want, uint32_t n)
+{
+    uint64_t found[4] = {0}, expected[4] = {0};
+
+    return squeeze(t->shape, t->n_dims, found) == squeeze(want, n, expected) && !memcmp(found, expected, sizeof found);
+}
+
+/* Shape and type; it may lie in panels. */
+static gem_status check_kind(const struct gem_archive *a, const struct gem_tensor *t, const uint64_t *want, uint32_t n,
+                             gem_error *err)
 {
     if (!same_shape(t, want, n)) return misshapen(a, t, want, n, err);
     if (gem_type_info(t->type)->decodes) return GEM_OK;
     return gem_fail(err, GEM_E_UNSUPPORTED, t->offset, "%s: tensor '%s' has type %s, which is not supported",
                     a->paths[t->file], t->name, t->type_name);
+}
+
+gem_status gem_tensor_check(const struct gem_archive *a, const struct gem_tensor *t, const uint64_t *want, uint32_t n,
+                            gem_error *err)
+{
+    const gem_status st = check_kind(a, t, want, n, err);
+
+    if (st || !t->layout) return st;
+    return gem_fail(err, GEM_E_FORMAT, t->offset, "%s: tensor '%s' is in panels, but is read in rows",
+                    a->paths[t->file], t->name);
 }
 
 gem_status gem_tensor_values(const struct gem_archive *a, const struct gem_tensor *t, float *out, size_t n,
@@ -254,11 +272,8 @@ static bool may_be_in_panels(const struct binding *bind) { return bind->kind == 
 static gem_status check_tensor(const struct binder *b, const struct gem_tensor *t, const struct binding *bind,
                                const uint64_t *want, uint32_t n)
 {
-    const gem_status st = gem_tensor_check(b->a, t, want, n, b->err);
-
-    if (st || !t->layout || may_be_in_panels(bind)) return st;
-    return gem_fail(b->err, GEM_E_FORMAT, t->offset, "%s: tensor '%s' is in panels, but is read in rows",
-                    b->a->paths[t->file], t->name);
+    if (may_be_in_panels(bind)) return check_kind(b->a, t, want, n, b->err);
+    return gem_tensor_check(b->a, t, want, n, b->err);
 }
 
 struct gem_matrix gem_tensor_matrix(const struct gem_tensor *t, uint64_t rows, uint64_t cols)
@@ -405,6 +420,7 @@ static enum gem_role known_stranger(const char *name)
         {"model.audio_tower.", GEM_ROLE_AUDIO},
         {"model.embed_audio.", GEM_ROLE_AUDIO},
         {"v.", GEM_ROLE_VISION},
+        {"mm.a.", GEM_ROLE_AUDIO},
         {"mm.", GEM_ROLE_VISION},
         {"a.", GEM_ROLE_AUDIO},
         {"rope_freqs.weight", GEM_ROLE_DEAD}, /* read as a hyperparameter */

@@ -110,8 +110,8 @@ gem_status gem_weights_pack(struct gem_weights *w, const struct gem_hparams *h, 
                             gem_progress_fn *progress, void *user, gem_error *err);
 void gem_weights_close(struct gem_weights *w);
 
-/* For those who bind tensors by tables of their own: the towers. Shape and a type that decodes; values of a vector,
- * refusing those that would poison every computation; the whole as a matrix. */
+/* For those who bind tensors by tables of their own: the towers. Shape, a type that decodes, and rows, not panels;
+ * values of a vector, refusing those that would poison every computation; the whole as a matrix. */
 gem_status gem_tensor_check(const struct gem_archive *a, const struct gem_tensor *t, const uint64_t *want, uint32_t n,
                             gem_error *err);
 gem_status gem_tensor_values(const struct gem_archive *a, const struct gem_tensor *t, float *out, size_t n,

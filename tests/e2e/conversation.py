@@ -340,7 +340,7 @@ class Chat(Talk):
         _, err = self.chat(model, '/help\n/hlep\n/system Be brief.\n/system\n/think 9\n/think maybe\n/thoughts show\n/tools\n'
                            '/image x\n/save\nx\n/stats\n')
         for says in ('/retry', 'did you mean /help', 'system text is set', 'no system text', '9 tokens at most',
-                     'off, on or a number', 'no tools', 'can not use images', 'needs the name', 'let me see.',
+                     'off, on or a number', 'no tools', 'cannot see', 'needs the name', 'let me see.',
                      '2 messages'):
             self.assertIn(says, err)
 

@@ -6,9 +6,10 @@
                     [--same-bits N]
 
 A pack is a folder with spec.json (README.md beside this file). Its `model/` is judged by CASE.safetensors: logits and
-each hidden state, and the greedy continuation of CASE.json; each FILE.gguf by FILE.CASE.safetensors. Cases with images and
-videos are judged by their soft tokens too, and once more with each mmproj*.gguf in the place of the model's own tower (a
-quantised one by the soft tokens of mmproj*.CASE.safetensors); cases with sound are left out. The error of a tensor is rms(ours - reference) / rms(reference); BOUNDS are those of the project's first
+each hidden state, and the greedy continuation of CASE.json; each FILE.gguf by FILE.CASE.safetensors. Cases with images,
+videos and sounds are judged by their soft tokens and log-mel features too, and once more with each mmproj*.gguf in the place
+of the model's own towers (a quantised one by the soft tokens of mmproj*.CASE.safetensors), and beside text.gguf, which holds
+the same language model. whole.gguf holds both. The error of a tensor is rms(ours - reference) / rms(reference); BOUNDS are those of the project's first
 issue.
 --same-bits: the output file must also come out byte for byte alike for N other numbers of threads and sizes of chunks.
 Exit 0: all within bounds; 1: not; 77: no pack found.
@@ -35,7 +36,7 @@ BOUNDS = {
     ('fast', 'folder of experts'): dict(bound=1.5e-2, median=True),
     ('fast', 'soft'): dict(bound=2e-2),
 }
-SEEN = {'image', 'video'}
+FEATURES = 1e-5  # of both tiers
 # Threads and chunk against one thread and the default chunk, the most telling first.
 VARIANTS = [(4, 7), (2, 1), (3, 64), (2, None), (3, None), (4, None), (1, 1), (1, 7), (1, 64), (2, 7), (2, 64), (3, 1),
             (3, 7), (4, 1), (4, 64)]
@@ -107,7 +108,8 @@ class Case:
         self.media = bool(content.get('media'))
         self.quantised_tower = bool(mmproj) and 'q8_0' in os.path.basename(mmproj)
         self.greedy = [] if gguf or self.quantised_tower else content['greedy']
-        self.name = f'{os.path.basename(pack)}/{os.path.basename(mmproj or model)} {os.path.basename(case)[:-5]}'
+        files = os.path.basename(mmproj or model) + (' text.gguf' if mmproj and model.endswith('.gguf') else '')
+        self.name = f'{os.path.basename(pack)}/{files} {os.path.basename(case)[:-5]}'
 
     def bound(self, tier):
         """The bound of a tier, or None where there is none."""
@@ -127,7 +129,7 @@ def judged_cases(pack):
             continue
         with open(os.path.join(pack, name)) as f:
             case = json.load(f)
-        if 'tokens' in case and SEEN.issuperset(m['kind'] for m in case.get('media') or []):
+        if 'tokens' in case:
             yield name[:-5], bool(case.get('media'))
 
 
@@ -138,12 +140,15 @@ def cases_of(pack):
     for case, media in judged_cases(pack):
         if os.path.isdir(at('model')) and os.path.exists(at(case + '.safetensors')):
             yield Case(pack, spec, at('model'), at(case + '.json'), at(case + '.safetensors'), False)
+        if media and os.path.exists(at('whole.gguf')):
+            yield Case(pack, spec, at('whole.gguf'), at(case + '.json'), at(case + '.safetensors'), False)
         for name in sorted(os.listdir(pack)):
             golden = at(f'{name[:-5]}.{case}.safetensors')
             if name.startswith('mmproj') and name.endswith('.gguf'):
                 own = golden if os.path.exists(golden) else at(case + '.safetensors')
-                if media:
-                    yield Case(pack, spec, at('model'), at(case + '.json'), own, False, at(name))
+                for model in ('model', 'text.gguf') if media else ():
+                    if os.path.exists(at(model)):
+                        yield Case(pack, spec, at(model), at(case + '.json'), own, False, at(name))
             elif name.endswith('.gguf') and os.path.exists(golden):
                 yield Case(pack, spec, at(name), at(case + '.json'), golden, True)
 
@@ -194,9 +199,16 @@ def compare(case, tier, out):
         parts += [('logits', ())]
         if 'hidden' in ref and not case.gguf:
             parts += [('hidden', (i,)) for i in range(ref['hidden'].shape[0])]
+    if 'features' in ref:
+        value = error_of(ours['features'].rows(), ref['features'].rows())[0] if 'features' in ours and \
+            ours['features'].shape == ref['features'].shape else math.inf
+        if not value <= FEATURES:
+            wrong.append(f'features {value:.2e} above {FEATURES:g}')
     for name, index in parts:
         if name not in ours or ours[name].shape != ref[name].shape:
             wrong.append(f'{name}: shape {ours[name].shape if name in ours else "missing"}, not {ref[name].shape}')
+            continue
+        if ref[name].shape[0] == 0:  # a sound too short for a token
             continue
         whole, median = error_of(ours[name].rows(*index), ref[name].rows(*index))
         worst, middle = max(worst, whole), max(middle, median)

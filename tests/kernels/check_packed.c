@@ -399,25 +399,25 @@ static void check_whole(const struct gem_kernels *kernels, size_t f, size_t k)
     check_release();
 }
 
-/* One activation against a matrix that no cache holds: GB/s of weights. Up to 64 against one of 1024 rows: GFLOP/s.
- * The definition takes seconds: one activation, small matrix. */
+/* One activation and eight against a matrix that no cache holds: GB/s of weights. Up to 64 against one of 1024 rows:
+ * GFLOP/s. The definition takes seconds: one activation, small matrix. */
 static void bench_kind(gem_gemm_packed_fn *fn, enum gem_pack_kind kind)
 {
     enum { K = 2816, M = 64, ROWS = 1024 };
     const size_t panel_bytes = gem_panel_bytes(kind, K), n_panels = ((size_t)96 << 20) / panel_bytes;
     uint8_t *panels = check_buf_aligned(n_panels * panel_bytes, 64);
     char *act = check_buf_aligned(M * gem_act_bytes(K), 64), name[40];
-    float *y = check_buf((n_panels * GEM_PANEL + M * ROWS) * sizeof *y);
+    float *y = check_buf((8 * n_panels * GEM_PANEL + M * ROWS) * sizeof *y);
     const size_t n_flops = (size_t)2 * ROWS * K;
     const bool slow = fn == check_definition()->gemm_packed[kind];
 
     fill_panel(kind, panels, K, RANDOM);
     for (size_t p = 1; p < n_panels; p++) memcpy(panels + p * panel_bytes, panels, panel_bytes);
     fill_acts(act, M, K, RANDOM);
-    snprintf(name, sizeof name, "gemm_packed_%s_m1_ram", kind_names[kind]);
-    if (!slow) {
+    for (size_t m = 1; m <= 8 && !slow; m += 7) {
+        snprintf(name, sizeof name, "gemm_packed_%s_m%zu_ram", kind_names[kind], m);
         CHECK_BENCH(name, (check_fn *)fn, n_panels * panel_bytes, 0)
-        fn(panels, n_panels, n_panels * GEM_PANEL, act, 1, y, n_panels * GEM_PANEL, K);
+        fn(panels, n_panels, n_panels * GEM_PANEL, act, m, y, n_panels * GEM_PANEL, K);
     }
     for (size_t m = 1; m <= (slow ? 1 : M); m *= 4) {
         snprintf(name, sizeof name, "gemm_packed_%s_m%zu", kind_names[kind], m);

@@ -425,6 +425,42 @@ out:
     return st;
 }
 
+static gem_status listen(const void *context, gem_error *err)
+{
+    const struct model_case *c = context;
+    const struct gem_engine_options options = {.n_threads = 2, .chunk = 16};
+    const gem_audio_source source = {.path = "golden/models/sound-e2b/disc.1.wav"};
+    const gem_session_options room = {.context = 300};
+    gem_model *model = NULL;
+    gem_media **media = NULL;
+    gem_engine *engine = NULL;
+    gem_session *session = NULL;
+    int32_t tokens[100] = {5};
+    size_t n_media = 0, n = 1;
+    gem_media_info info;
+    gem_media_at at;
+    gem_status st;
+
+    if ((st = gem_model_open(&model, c->path, &c->options, err))) return st;
+    st = gem_media_open_audio(&media, &n_media, model, &source, err);
+    CHECK((st == GEM_OK) == (media != NULL));
+    if (st) goto out;
+    gem_media_get_info(media[0], &info);
+    at = (gem_media_at){media[0], n};
+    for (uint32_t t = 0; t < info.n_tokens; t++) tokens[n++] = info.placeholder;
+    tokens[n++] = 6;
+    if ((st = gem_engine_open(&engine, model, &options, err))) goto out;
+    if ((st = gem_session_open(&session, engine, &room, err))) goto out;
+    gem_advance it = {.session = session, .tokens = tokens, .n_tokens = n, .media = &at, .n_media = 1};
+    st = gem_engine_advance(engine, &it, 1, NULL, NULL, err);
+out:
+    gem_session_close(session);
+    gem_engine_close(engine);
+    gem_media_close_all(media, n_media);
+    gem_model_close(model);
+    return st;
+}
+
 /* The tower is bound once: opening the model again each time would hide that under what the model takes. */
 static gem_status look_first(const void *context, gem_error *err)
 {
@@ -442,11 +478,14 @@ static void test_media(void)
                              .options = {.n_threads = 2, .mmproj = "golden/models/media-e2b/mmproj.gguf"}};
     struct model_case calm = {.path = "golden/models/media-calm-e4b/model",
                               .options = {.n_threads = 2, .mmproj = "golden/models/media-calm-e4b/mmproj-q8_0.gguf"}};
+    struct model_case hears = {.path = "golden/models/sound-e2b/text.gguf",
+                               .options = {.n_threads = 2, .mmproj = "golden/models/sound-e2b/mmproj.gguf"}};
     struct model_case big = {.path = "golden/models/media-12b/model", .options = {.precision = GEM_PRECISION_EXACT}};
     gem_error err;
 
     check_operation("images, first of a model", look_first, &e2b, 300);
     check_operation("images, a quantised tower", look_first, &calm, 300);
+    check_operation("sound, first of a model", listen, &hears, 300);
     if (gem_model_open(&big.model, big.path, &big.options, &err) || look_at(&big, &err)) { /* which keeps the tower */
         printf("%s\n", err.message);
         check_failures++;
@@ -485,14 +524,14 @@ static void check_model(const char *what, const char *path, gem_precision precis
 }
 
 struct pack_case {
-    const char *source, *type;
+    const char *source, *type, *mmproj;
     char path[64];
 };
 
 static gem_status pack(const void *context, gem_error *err)
 {
     const struct pack_case *c = context;
-    const gem_pack_options options = {.type = c->type, .n_threads = 2};
+    const gem_pack_options options = {.type = c->type, .mmproj = c->mmproj, .n_threads = 2};
     const gem_status st = gem_pack(c->source, c->path, &options, err);
 
     CHECK_EQ(unlink(c->path) == 0, st == GEM_OK); /* whole or not at all */
@@ -504,11 +543,12 @@ static void test_pack(void)
     static const struct pack_case cases[] = {
         {.source = "golden/models/e2b/model", .type = "q4_0"},
         {.source = "golden/models/mixed-26b/mixed.gguf"},
+        {.source = "golden/models/sound-e2b/text.gguf", .mmproj = "golden/models/sound-e2b/mmproj.gguf"},
     };
     char folder[] = "/tmp/gemmule-oom-XXXXXX";
 
     CHECK(mkdtemp(folder) != NULL);
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct pack_case c = cases[i];
         snprintf(c.path, sizeof c.path, "%s/x.gem", folder);
         check_operation("gem_pack", pack, &c, 1000);

@@ -148,8 +148,7 @@ def gguf_names(tensors, ollama):
     return names
 
 
-def save_gguf(path, tensors, ollama, q8=False):
-    w = gguf.GGUFWriter(path, 'gemma4' if ollama else 'clip')
+def add_to_gguf(w, tensors, ollama, q8=False):
     names = gguf_names(tensors, ollama)
     assert set(names) == set(tensors), set(names) ^ set(tensors)
     for hf in tensors:
@@ -167,6 +166,11 @@ def save_gguf(path, tensors, ollama, q8=False):
             raw = t.to(torch.bfloat16).view(torch.uint16).numpy()
             w.add_tensor(names[hf], raw.view(np.uint8).reshape(*raw.shape[:-1], -1),
                          raw_dtype=gguf.GGMLQuantizationType.BF16)
+
+
+def save_gguf(path, tensors, ollama, q8=False):
+    w = gguf.GGUFWriter(path, 'gemma4' if ollama else 'clip')
+    add_to_gguf(w, tensors, ollama, q8)
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.write_tensors_to_file()
