@@ -7,6 +7,7 @@ import json
 import math
 import re
 import struct
+from pathlib import Path
 
 from harness import E2B, GEMMA3, MIXED, MIXED_26B, MODELS, Case, main, read_safetensors, run
 
@@ -351,6 +352,11 @@ class Nano(Case):
         events = [json.loads(line) for line in lines]
         self.assertEqual(events[-1]['message']['content'], '623')
         self.assertIn('8+5+0=13:3', events[-1]['message']['reasoning'])
+
+    def test_sees_a_picture(self):
+        figure = Path(__file__).resolve().parents[2] / 'models' / 'nano' / 'figure.png'
+        for question, answer in (('What shape is this?', b'cross\n'), ('Describe this picture.', b'a blue cross\n')):
+            self.assertEqual(self.good('run', '--greedy', '--image', figure, '--budget', '70', question), answer)
 
     def test_a_mistaken_path_is_no_prompt(self):
         for path in ('no-such-model.gguf', 'no/such/folder', 'model.gem'):

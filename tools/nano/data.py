@@ -25,9 +25,9 @@ EXTRA_WORDS = [('▁' + w, 120) for w in SEEN] + [(w.capitalize(), 30) for w in 
 
 # share of documents in the text part of the mixture; a stage of training may name its own
 MIX = {
-    'direct': (gen_math.direct, 16), 'thought': (gen_math.thought, 8), 'story': (gen_math.story, 8), 'copy': (gen_words.copy, 9),
-    'reverse': (gen_words.reverse, 9), 'sort': (gen_words.sort, 11), 'count': (gen_words.count, 9), 'extract': (gen_words.extract, 9),
-    'json': (gen_words.fill_json, 6), 'talk': (gen_chat.talk, 6), 'memory': (gen_chat.memory, 8), 'manual': (gen_manual.manual, 11), 'tools': (gen_tools.tools, 8)}
+    'direct': (gen_math.direct, 9), 'thought': (gen_math.thought, 7), 'story': (gen_math.story, 11), 'copy': (gen_words.copy, 8),
+    'reverse': (gen_words.reverse, 8), 'sort': (gen_words.sort, 15), 'count': (gen_words.count, 12), 'extract': (gen_words.extract, 9),
+    'json': (gen_words.fill_json, 10), 'talk': (gen_chat.talk, 6), 'memory': (gen_chat.memory, 8), 'manual': (gen_manual.manual, 15), 'tools': (gen_tools.tools, 14)}
 
 
 class Encoder:
@@ -62,6 +62,12 @@ class Batch:
     """ids, pos [B,T]; doc [B,T]; where (flat positions whose next token is scored) and next (those tokens)."""
 
     def __init__(self, rows, length, images=None, sounds=None):
+        self.images, self.sounds = images, sounds
+        self.cells = self.scenes = None                         # labels for the towers' throw-away heads
+        if rows is None:                                        # for a tower alone
+            self.ids = self.pos = self.doc = self.where = None
+            self.next = ()
+            return
         B = len(rows)
         ids, pos, doc = np.zeros((B, length), np.int64), np.zeros((B, length), np.int64), np.full((B, length), -1, np.int64)
         want = np.zeros((B, length), bool)
@@ -75,8 +81,6 @@ class Batch:
         self.where, self.next = torch.from_numpy(flat - 1), torch.from_numpy(ids.reshape(-1)[flat])
         self.ids, self.pos, self.doc = map(torch.from_numpy, (ids, pos, doc))
         self.fill = float((doc >= 0).mean())
-        self.images, self.sounds = images, sounds
-        self.cells = self.scenes = None                         # labels for the towers' throw-away heads
 
 
 def pack(make, rows, length, least=0):
@@ -113,7 +117,7 @@ class Mixture:
         return Batch(pack(draw, rows, length), length)
 
     def batch(self, kind, rng):
-        """T short documents, U longer ones, L a needle in a long text, I pictures, S sounds, V videos."""
+        """T short documents, U longer ones, L a needle in a long text, I pictures, J many small ones, K those for the tower alone, S sounds, V videos."""
         if kind == 'T':
             return self.text(rng, 24, 128)
         if kind == 'U':

@@ -201,7 +201,7 @@ def needle(rng, test, low=150, high=440):
         s = rng.choice(FILLER).format(a=a, b=b, n=n, m=m, c=rng.choice(CITIES), k=rng.choice(COLOURS), d=rng.randint(2, 99), p=plural(a))
         text.append(s)
         length += len(s.split()) + 3
-    fact, ask = NEEDLE[rng.choice([k for k in range(len(NEEDLE)) if (k == 4) == (test and rng.random() < 0.3)])]
+    fact, ask = NEEDLE[rng.choice(range(len(NEEDLE)))]
     v = dict(a=rng.choice(COLOURS) + ' ' + thing(rng, test), c=city(rng, test), n=name(rng, test), w=thing(rng, test),
              x=str(draw(rng, lambda r: r.randint(100, 99999), test)))
     answer = v['w'] if '{w}' in fact else v['x']

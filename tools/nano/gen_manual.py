@@ -13,6 +13,21 @@ TAIL = ['', '', '', ' Thanks.', ' Please.', ' Thank you!']
 FORMS = ['Tell me about {o}.', 'Describe {o}.', 'What is {o}?', 'What does {o} mean?', 'How does {o} work?', 'Help on {o}.', 'I need help with {o}.', 'What happens with {o}?', 'Say something about {o}.', '{o}?', 'Was macht {o}?', 'Erkläre {o}.', 'What can {o} do?', 'Why use {o}?']
 
 
+# a question that begins so is also asked so: held-out forms are then new as a whole, but their words are not
+ALSO = [('How do I ', ('How can I ', 'How could I ', 'What must I do to ', 'In which way do I ', 'Show me how I ')), ('Which option ', ('What option ', 'Which switch ', 'Tell me which option ', 'Do you know which option ')),
+        ('Which command ', ('What command ', 'Tell me which command ', 'Do you know which command ')), ('Which exit code ', ('What exit code ', 'Tell me which exit code ')),
+        ('What is ', ('Tell me what is ', 'Do you know what is ', 'What exactly is ')), ('What does ', ('Tell me what ', 'Do you know what ', 'And what does ')), ('How ', ('Tell me how ', 'And how ')), ('Which ', ('Tell me which ', 'And which ')),
+        ('Who ', ('Tell me who ', 'Do you know who ', 'And who ')), ('Where ', ('Tell me where ', 'Do you know where ', 'And where ')), ('Why ', ('Tell me why ', 'And why ')),
+        ('Explain ', ('Please explain ', 'Can you explain ')), ('Can ', ('Tell me: can ', 'And can ')), ('When ', ('Tell me when ', 'And when ')), ('What ', ('Tell me what ', 'And what '))]
+
+
+def variants(ask):
+    for start, others in ALSO:
+        if ask.startswith(start):
+            return [o + ask[len(start):] for o in others]
+    return []
+
+
 def load():
     rows = []
     for line in open(os.path.join(HERE, 'facts.tsv'), encoding='utf-8'):
@@ -24,6 +39,7 @@ def load():
         m = re.fullmatch(r'What does (--[a-z0-9-]+|gemmule [a-z]+|exit code [0-9]+) (do|mean)\?', qs[0])
         if m:
             qs += [f.format(o=m.group(1)) for f in FORMS if f.format(o=m.group(1)) not in qs]
+        qs += [v for q in list(qs) for v in variants(q)]
     asks = [q for _, qs, _ in rows for q in qs]
     require(len(asks) == len(set(asks)), 'two facts share a question', [q for q in asks if asks.count(q) > 1][:3])
     return rows
@@ -37,6 +53,7 @@ STRANGE = ['What does --{w} do?', 'What is the option --{w} for?', 'Explain --{w
            'Who {e} the {t}?', 'Where is the {t} of {n}?', 'When was {n} born?', 'How old is {n}?', 'What does {n} eat?', 'Why is the {t} {k}?',
            'Who won in {c}?', 'What is the weather in {c}?', 'How far is {c}?', 'How tall is the {t} of {c}?', 'What is the price of a {t}?', 'Who is the mayor of {c}?',
            'What did {n} say?', 'Which {t} is the best?', 'How many people live in {c}?', 'When does the train to {c} leave?', 'What is the name of the {t}?', 'Who lives in {c}?']
+STRANGE += [v for s in STRANGE for v in variants(s)]
 VERBS = 'paint cook sell wash fly fix buy draw eat ride lift burn plant print train mail open move feed clean cut build'.split()
 PAST = 'invented built wrote painted found sold made lost broke bought'.split()
 

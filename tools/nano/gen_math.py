@@ -23,9 +23,9 @@ def number(rng, digits):
 def operands(rng, test, digits=None, products=True):
     """(operator, a, b) with a - b not negative; products of one or two digits by one, and tables up to 12."""
     def make(r):
-        o = r.choice('++++----*' if products else '+-')
+        o = r.choice('++++----**' if products else '+-')
         if o == '*':
-            if r.random() < 0.5:
+            if r.random() < 0.35:
                 return o, r.randint(0, 12), r.randint(0, 12)
             return o, r.randint(10, 99), r.randint(2, 9)
         n = digits or r.choice((1, 2, 2, 2, 3, 3))
@@ -111,28 +111,43 @@ def thought(rng, test):
     return document('math-thought', before + [user(q), model(answer, t)], thinking=True)
 
 
-STORIES = [
-    ('+', '{n} has {a} {t}. {m} gives {n} {b} more. How many {t} does {n} have?'),
-    ('-', '{n} has {a} {t}. {n} gives {b} to {m}. How many {t} are left?'),
-    ('+', 'There are {a} {t} in a box and {b} in another. How many {t} are there in all?'),
-    ('-', 'A shop has {a} {t} and sells {b}. How many {t} are left?'),
-    ('+', '{n} finds {a} {t} and {m} finds {b}. How many {t} do they have together?'),
-    ('-', 'There were {a} {t}. {b} got lost. How many are still there?'),
-    ('*', 'There are {b} boxes with {a} {t} each. How many {t} are there?'),
-    ('*', '{n} buys {b} bags. Each bag holds {a} {t}. How many {t} is that?'),
-    ('+', '{n} hat {a} Karten. {m} gibt {b} dazu. Wie viele Karten hat {n} jetzt?'),
-    ('-', '{n} hat {a} Karten und gibt {m} davon {b}. Wie viele Karten bleiben?'),
-    ('-', '{n} had {a} {t} and lost {b} of them. How many {t} remain?'),
-    ('+', '{n} collects {a} {t} on Monday and {b} on Tuesday. How many in total?'),
-    ('*', 'One {s} costs {a} dollars. How much do {b} cost?'),
-    ('-', '{n} needs {a} {t} and has {b}. How many are missing?'),
-    ('+', 'A farmer counts {a} {t} today and {b} more tomorrow. How many {t} is that together?'),
-    ('*', '{n} walks {a} steps a day. How many steps are that in {b} days?'),
-    ('-', 'Of {a} {t}, {n} takes {b}. How many stay?')]
+STORIES = {
+    '+': [
+        '{n} (has|owns|keeps) {a} {t}. {m} (gives|brings|hands) {n} {b} more. How many {t} does {n} have( now|)?',
+        '{n} (has|owns) {a} {t} and (gets|buys|finds|wins) {b} more. How many {t} (does {n} have|are there|are that) (now|in all|together)?',
+        'There are {a} {t} in (a box|a bag|the shop|the garden) and {b} in another. How many {t} are there (in all|together|in total)?',
+        '{n} (finds|has|buys|collects) {a} {t} and {m} (finds|has|buys|collects) {b}. How many {t} do they have (together|in all|in total)?',
+        '{n} (collects|sells|finds|makes) {a} {t} on Monday and {b} on Tuesday. How many (in total|in all|together|{t} are that together)?',
+        '(A farmer|A shop|{n}) counts {a} {t} today and {b} more (tomorrow|the next day). How many {t} (is that|are that) (together|in total|in all)?',
+        '{n} (puts|lays) {a} {t} on the table and {m} adds {b}. How many {t} (lie there|are there|are on the table)( now|)?',
+        '(There were|There are) {a} {t}. {b} more (come|arrive|are added). How many {t} are there( now|)?',
+        '{n} hat {a} Karten. {m} (gibt|bringt|legt) {b} dazu. Wie viele Karten (hat {n}|sind es) (jetzt|zusammen)?',
+        '{n} hat {a} Karten und {m} hat {b}. Wie viele (sind das|haben sie) zusammen?'],
+    '-': [
+        '{n} has {a} {t}. {n} (gives|hands|sells) {b} to {m}. How many {t} (are left|remain|does {n} have left)?',
+        '{n} (has|had|owns) {a} {t} and (loses|breaks|gives away|sells) {b}( of them|). How many {t} (remain|are left|stay)?',
+        '(A shop|A farmer|A market) has {a} {t} and (sells|loses|gives away) {b}. How many {t} (are left|remain)?',
+        '(There were|There are) {a} {t}. {b} (got lost|were sold|are taken away|broke). How many (are left|are still there|remain)?',
+        '{n} (needs|wants) {a} {t} and has (only |){b}. How many( {t}|) are missing?',
+        '(Of|From) {a} {t}, {n} takes {b}( away|). How many (stay|are left|remain)?',
+        '{n} has {a} {t}, {m} has {b}. How many more( {t}|) (has {n}|does {n} have)?',
+        '{n} (bakes|buys|makes) {a} {t} and (eats|uses|loses) {b}. How many {t} (are left|remain|are still there)?',
+        '{n} hat {a} Karten und (gibt {m} davon|verliert|verkauft) {b}. Wie viele( Karten|) bleiben( übrig|)?',
+        'Von {a} Karten nimmt {n} {b} weg. Wie viele( Karten|) bleiben( übrig|)?'],
+    '*': [
+        '(There are|{n} has|{n} buys) {b} (boxes|bags|rows|shelves) with {a} {t} each. How many {t} (are there|are that|is that)( in all|)?',
+        '{n} (buys|has|packs|fills) {b} (bags|boxes). Each (bag|box) holds {a} {t}. How many {t} (is that|are that|are there)( in all|)?',
+        '(One|Each) {s} costs {a} dollars. (How much|What) do {b}( {t}|) cost?',
+        '{n} (walks|makes|takes) {a} steps (a day|each day|every day). How many steps (are that|does {n} make) in {b} days?',
+        '{b} (children|people|friends) (get|have|bring) {a} {t} each. How many {t} (are that|are there|is that)( in all|)?',
+        '(Each|Every) (day|week) {n} (reads|writes|fills) {a} pages. How many pages (are that|is that) (in|after) {b} (days|weeks)?',
+        '{n} kauft {b} (Kisten|Säcke) mit je {a} Karten. Wie viele Karten sind das?',
+        'Eine Karte kostet {a} Euro. Was kosten {b} Karten?']}
 
 
 def story(rng, test, thinking=None):
-    o, text = pick(rng, STORIES, test)
+    o = rng.choice('+-*')
+    text = pick(rng, STORIES[o], test)
 
     def make(r):
         if o == '*':

@@ -34,6 +34,9 @@ TOOLS = {
     'get_stock': ('How many of a thing are in stock', {'item': (S, 'thing')}, ['How many {item} are in stock?', 'Stock of {item}?', 'Do we have {item} in stock?', 'Check the stock of {item}.', 'Tell me the stock of {item}.', 'Wie viele {item} sind da?']),
     'set_alarm': ('Set an alarm', {'hour': (I, 'n')}, ['Set an alarm for {hour}.', 'Alarm at {hour}', 'Wake me at {hour}.', 'I need an alarm at {hour}.', 'Ring the alarm at {hour}, please.', 'Wecke mich um {hour}.']),
 }
+# each request also so; of a list every sixth is held out, so that each wording is known, if otherwise introduced
+for _t in TOOLS.values():
+    _t[2][:] = [w + a for a in _t[2] for w in ('', 'I ask you: ', 'One thing: ', 'Do this: ')]
 # held out: name -> (training tool it resembles, description)
 OTHERS = {'fetch_forecast': ('get_weather', 'Forecast for a place'), 'start_countdown': ('set_timer', 'Begin a countdown'), 'mail_to': ('send_message', 'Send mail to a person'),
           'query_cost': ('get_price', 'Cost of a product'), 'lookup_contact': ('find_person', 'Find a contact'), 'reserve_ride': ('book_train', 'Reserve a ride'),

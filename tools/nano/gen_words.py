@@ -58,17 +58,21 @@ def reverse(rng, test):
 def sort(rng, test):
     k = rng.random()
     if k < 0.35:
-        x = letters(rng, 3, 7, test)
+        x = letters(rng, 3, 6, test)
         ask, answer = pick(rng, SORT_LETTERS, test).format(x=q(x)), ''.join(sorted(x))
         require(sorted(answer) == sorted(ask.split('"')[1]) and list(answer) == sorted(answer), ask, answer)
         return document('sort', [user(ask), model(answer)])
     if k < 0.65:
-        n = draw(rng, lambda r: tuple(r.sample(range(100 if r.random() < 0.8 else 10), r.randint(3, 6))), test)
+        n = draw(rng, lambda r: tuple(r.sample(range(100 if r.random() < 0.8 else 10), r.randint(3, 5))), test)
         ask, answer = pick(rng, SORT_NUMBERS, test).format(x=', '.join(map(str, n))), ', '.join(map(str, sorted(n)))
         found = [int(t) for t in answer.split(', ')]
         require(all(a < b for a, b in zip(found, found[1:])) and set(found) == set(n), ask, answer)
         return document('sort', [user(ask), model(answer)])
-    words = rng.sample(THINGS_TEST if test else THINGS, rng.randint(3, 5))
+    words, n = [], rng.randint(3, 4)
+    while len(words) < n:
+        w = thing(rng, test)
+        if w[0] not in [x[0] for x in words]:
+            words.append(w)
     ask, answer = pick(rng, SORT_WORDS, test).format(x=', '.join(words)), ', '.join(sorted(words))
     found = answer.split(', ')
     require(all(a < b for a, b in zip(found, found[1:])) and set(found) == set(words), ask, answer)
@@ -78,19 +82,19 @@ def sort(rng, test):
 def count(rng, test):
     k = rng.random()
     if k < 0.35:
-        x = letters(rng, 2, 10, test)
+        x = letters(rng, 2, 8, test)
         ask, n = pick(rng, COUNT_LETTERS, test).format(x=q(x)), len(x)
         require(n == len(ask.split('"')[1]), ask)
     elif k < 0.7:
-        x = letters(rng, 3, 10, test)
+        x = letters(rng, 3, 7, test)
         c = rng.choice(x) if rng.random() < 0.8 else rng.choice(LETTERS)
         if rng.random() < 0.3:
-            x = ''.join(rng.choice(x[:3] + c) for _ in range(rng.randint(4, 9)))
+            x = ''.join(rng.choice(x[:3] + c) for _ in range(rng.randint(3, 7)))
         ask, n = pick(rng, COUNT_ONE, test).format(x=q(x), c=q(c)), x.count(c)
         require(n == sum(l == c for l in x), ask)
     else:
-        words = [thing(rng, test) for _ in range(rng.randint(2, 9))]
-        ask, n = pick(rng, COUNT_WORDS, test).format(x=', '.join(words) if rng.random() < 0.5 else ' '.join(words)), len(words)
+        words = [thing(rng, test) for _ in range(rng.randint(2, 6))]
+        ask, n = pick(rng, COUNT_WORDS, test).format(x=', '.join(words)), len(words)
     return document('count', [user(ask), model(str(n))])
 
 
@@ -99,7 +103,7 @@ FIELDS = {
     'id': lambda r, t: draw(r, lambda r: r.randint(100, 9999), t), 'color': lambda r, t: r.choice(COLOURS),
     'item': lambda r, t: thing(r, t), 'price': lambda r, t: draw(r, lambda r: r.randint(1, 999), t),
     'count': lambda r, t: r.randint(1, 40), 'paid': lambda r, t: r.random() < 0.5, 'room': lambda r, t: r.randint(1, 300)}
-EXTRACT = [P + '(give me|tell me|return|extract|find|name|show)( only|) the {f}' + E, '(what|which) is the {f}?', '(which|what) {f} (is given|is it|is there|is named)?', '{f}?', '(the|only the|just the) {f}' + E, '(wie ist|was ist|nenne|gib mir) {f}' + E]
+EXTRACT = [P + '(give me|tell me|return|extract|find|name|show)( only|) the {f}' + E, '(what|which) is the {f}?', '(which|what) {f} (is given|is it|is there|is named)?', '(and |so |now |)(the |){f}( please| now|, please|)?', '(the|only the|just the) {f}' + E, '(wie ist|was ist|nenne|gib mir) {f}' + E]
 JSON_ASK = [P + '(fill|make|write|return|give me|build)( this|) (JSON|JSON object|a JSON object)( like| with| following| of|:| for the fields) {s}', '(answer|reply|convert)( this|) (as|in|to) JSON( with| like| following|:) {s}', '(JSON|as JSON|in JSON|JSON, please): {s}']
 SENTENCES = {'name': 'The name is {}.', 'age': 'The age is {}.', 'city': 'The city is {}.', 'id': 'The id is {}.', 'color': 'The color is {}.',
              'item': 'The item is {}.', 'price': 'The price is {}.', 'count': 'The count is {}.', 'paid': 'Paid: {}.', 'room': 'The room is {}.'}

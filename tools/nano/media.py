@@ -63,6 +63,8 @@ def picture_document(s, rng, test, n, most=400, budget=70):
     """A conversation about one picture with as many questions as fit; None when the scene answers none."""
     qs, length = [], n + 20
     for _ in range(12):
+        if qs and length > most - 14:
+            break
         for q in pictures.questions(s, rng, test):
             cost = len(q[1].split()) + len(q[1]) // 8 + 16
             if (not qs or length + cost < most) and len(qs) < 10 and q[1] not in [x[1] for x in qs]:
@@ -95,26 +97,33 @@ def batch(kind, encoder, rng):
         MIXTURE.append(data.Mixture(encoder))
     m = MIXTURE[0]
     filler = lambda: encoder.document(rng.choices(m.makers, m.weights)[0](rng, False))
-    if kind == 'I':
-        big = rng.random() < 0.1
-        budget, n = (140, 3) if big else (70, 8)
+    if kind in 'IJ':
+        big = kind == 'I' and rng.random() < 0.1
+        budget, n, rows, length, shift = (20, 24, 24, 128, 5) if kind == 'J' else (140, 3, 8, 256, 0) if big else (70, 8, 8, 256, 0)
         px, at = torch.zeros(n, 9 * budget, 768), torch.full((n, 9 * budget, 2), -1)
         docs, cells = [], []
         while len(docs) < n:
             s = pictures.scene(rng, False, budget=budget)
             a, p = pictures.patches(pictures.paint(s, rng), budget)
-            d = picture_document(s, rng, False, len(a) // 9, 225, budget)
+            d = picture_document(s, rng, False, len(a) // 9, 125 if kind == 'J' else 225, budget)
             e = d and encode(encoder, d, [len(a) // 9])
-            if not e or len(e[0]) > 256:
+            if not e or len(e[0]) > length:
                 continue
             k = len(docs)
             px[k, :len(a)], at[k, :len(a)] = torch.from_numpy(a), torch.from_numpy(p)
             docs.append(e)
             gw, gh = (p.max(0) + 1) // 3
+            at[k, :len(a)] += 3 * torch.tensor([rng.randint(0, shift), rng.randint(0, shift)])
             cells.append(pictures.labels(s, int(gw), int(gh)))
-        b, flat = assemble(encoder, docs, 8, 256, filler)
+        b, flat = assemble(encoder, docs, rows, length, filler)
         b.images = (px, at, flat)
         b.cells = torch.from_numpy(np.concatenate(cells, 1))
+        return b
+    if kind == 'K':
+        import towers
+        px, at, cells, _ = towers.picture_batch(rng, 28, 20, None, 10)
+        b = data.Batch(None, 0, images=(px, at))
+        b.cells = cells
         return b
     if kind == 'S':
         x, mask, scenes = sounds.batch(rng, 12)
@@ -129,19 +138,20 @@ def batch(kind, encoder, rng):
         b.scenes = [scenes[k] for k in keep]
         return b
     if kind == 'V':
-        px, at, docs = torch.zeros(8, 630, 768), torch.full((8, 630, 2), -1), []
-        while len(docs) < 2:
-            s = pictures.video_scene(rng, False)
+        budget, n, length = (20, 6, 256) if rng.random() < 0.6 else (70, 2, 448)
+        px, at, docs = torch.zeros(4 * n, 9 * budget, 768), torch.full((4 * n, 9 * budget, 2), -1), []
+        while len(docs) < n:
+            s = pictures.video_scene(rng, False, budget)
             qs = pictures.video_questions(s, rng, False) + pictures.video_questions(s, rng, False)[1:]
             rng.shuffle(qs)
-            frames = [pictures.patches(pictures.paint(f, random.Random(s['seed'])), 70) for f in s['frames']]
+            frames = [pictures.patches(pictures.paint(f, random.Random(s['seed'])), budget) for f in s['frames']]
             e = encode(encoder, document('video', ask(VIDEO, qs)), [[(t, len(a) // 9) for t, (a, _) in zip(s['times'], frames)]])
-            if len(e[0]) > 448:
+            if len(e[0]) > length:
                 continue
             for k, (a, p) in enumerate(frames):
                 px[4 * len(docs) + k, :len(a)], at[4 * len(docs) + k, :len(a)] = torch.from_numpy(a), torch.from_numpy(p)
             docs.append(e)
-        b, flat = assemble(encoder, docs, 2, 448, filler)
+        b, flat = assemble(encoder, docs, n, length, filler)
         b.images = (px, at, flat)
         return b
     raise ValueError(kind)

@@ -63,6 +63,12 @@ def far(a, b):
     return sum(abs(x - y) for x, y in zip(RGB[a], RGB[b])) > 160
 
 
+def apart(figure):
+    """Whether this pair of shape and colour is held out: one colour a shape."""
+    i, j = SHAPES.index(figure[0]), list(RGB).index(figure[1])
+    return j == (3 * i + 1) % len(RGB)
+
+
 def place(rng, k, w, h, low, high):
     """k disjoint disks (x, y, r) in a w by h picture; radii are shares of the shorter side."""
     out, tries = [], 0
@@ -77,8 +83,8 @@ def place(rng, k, w, h, low, high):
 
 def scene(rng, test, kind=None, budget=70):
     """{'size', 'back', 'figures': [{'shape', 'colour', 'x', 'y', 'r', 'turn'}], 'text'}"""
-    kind = kind or rng.choice(('one', 'one', 'count', 'count', 'two', 'two', 'two', 'read', 'read'))
-    ratio = math.exp(rng.uniform(-1.0, 1.0) if rng.random() < 0.75 else rng.uniform(-1.9, 1.9))
+    kind = kind or rng.choice(('one', 'one', 'one', 'count', 'count', 'two', 'two', 'two', 'read'))
+    ratio = math.exp(rng.uniform(-.7, .7) if rng.random() < 0.75 else rng.uniform(-1.3, 1.3))
     side = rng.randint(70, 420)
     w, h = max(24, int(side * math.sqrt(ratio))), max(24, int(side / math.sqrt(ratio)))
     if rng.random() < 0.6:
@@ -87,26 +93,25 @@ def scene(rng, test, kind=None, budget=70):
     s = {'kind': kind, 'size': (w, h), 'back': back, 'figures': [], 'text': None, 'noise': rng.random() < 0.12}
     colours = [c for c in RGB if far(c, back)]
     if kind == 'read':
-        if rng.random() < 0.5:
+        if rng.random() < (0.5 if test else 0.8):
             s['text'] = str(rng.randint(0, 9)) if rng.random() < 0.6 else str(draw(rng, lambda r: r.randint(10, 999), test))
         else:
-            s['text'] = rng.choice(READ_TEST if test else READ) if rng.random() < 0.6 else letters(rng, 2, 5, test)
-            if rng.random() < 0.25:
-                s['text'] = s['text'].upper()
-        s['ink'] = rng.choice(colours)
+            s['text'] = rng.choice(READ_TEST if test else READ) if rng.random() < (0.6 if test else 0.3) else letters(rng, 2, 4, test)
+        s['ink'] = rng.choice([c for c in RGB if sum(abs(x - y) for x, y in zip(RGB[c], RGB[back])) > 260])
         s['font'] = rng.random()
+        s['zoom'] = target(w, h, budget)[0] / w
         return s
     k = {'one': 1, 'two': 2}.get(kind) or rng.choice((1, 2, 2, 3, 3, 4, 4, 5, 5, 6))
-    low, high = {1: (.18, .46), 2: (.13, .3)}.get(k, (.09, .2))
+    low, high = {1: (.22, .46), 2: (.17, .3)}.get(k, (.11, .2))
     same = kind == 'count' and rng.random() < 0.4
     first = None
     for x, y, r in place(rng, k, w, h, low, high):
         while True:
             f = (rng.choice(SHAPES), rng.choice(colours)) if not (same and first) else first
-            if k > 2 or held('figure', f, k) == test:
+            if apart(f) == test or test and k > 2:
                 break
         if kind == 'two' and first and (f[0] == first[0]):
-            while f[0] == first[0] or held('figure', f, k) != test:
+            while f[0] == first[0] or apart(f) != test:
                 f = (rng.choice(SHAPES), rng.choice(colours))
         first = first or f
         s['figures'].append({'shape': f[0], 'colour': f[1], 'x': x, 'y': y, 'r': r, 'turn': rng.uniform(-1, 1) * TURN[f[0]]})
@@ -126,7 +131,8 @@ def text_boxes(s):
     """Where each character of the text stands: (character, x0, y0, x1, y1), and the font and start."""
     w, h = s['size']
     n = len(s['text'])
-    size = max(9, int(min(h * 0.75, 1.5 * w / (n + .6)) * (0.5 + 0.45 * s['font'])))
+    large = (72 + 48 * s['font']) / s['zoom']           # large print: a character is about a soft token's cell wide
+    size = max(9, int(min(h * 0.9, 1.6 * w / (n + .4), large)))
     size = min(240, size // 4 * 4 if size > 16 else size)
     f = font(size)
     x0, y0, x1, y1 = f.getbbox(s['text'])
@@ -161,7 +167,8 @@ def paint(s, rng):
 
 
 def labels(s, gw, gh):
-    """What stands in each cell of the soft-token grid: shape, colour and character numbers, 0 for none."""
+    """What stands in each cell of the soft-token grid: shape, colour and character numbers, 0 for none; and whether the
+    middle of a figure or character is in it."""
     w, h = s['size']
     m = Image.new('L', (gw * 6, gh * 6))
     d = ImageDraw.Draw(m)
@@ -176,7 +183,10 @@ def labels(s, gw, gh):
     n = max(len(s['figures']), len(s['text'] or ''))
     area = np.stack([(a == k + 1).sum(1) for k in range(n)], 1) if n else np.zeros((gh * gw, 1), int)
     best, most = area.argmax(1), area.max(1)
-    out = np.zeros((3, gh * gw), np.int64)
+    out = np.zeros((4, gh * gw), np.int64)
+    middles = [(f['x'], f['y']) for f in s['figures']] if not s['text'] else [((x0 + x1) / 2, (y0 + y1) / 2) for _, x0, y0, x1, y1 in text_boxes(s)[2]]
+    for x, y in middles:
+        out[3, min(gh - 1, max(0, int(y * gh / h))) * gw + min(gw - 1, max(0, int(x * gw / w)))] = 1
     for k in range(n):
         cells = (best == k) & (most >= min(5, area[:, k].max()))
         if s['text']:
@@ -258,12 +268,12 @@ ASK_MOVES = ['(what|which figure|which shape|which thing) (moves|is moving|does 
 ASK_WAY = ['(which way|where|in which direction) (does the {s} move|does the {s} go|is the {s} moving|is the {s} going)?', '(does|will) the {s} (move|go) left, right, up or down?', '(tell me|say) (where|which way) the {s} (moves|goes)(.|)', 'the {s} (moves|goes) where?']
 
 
-def video_scene(rng, test):
+def video_scene(rng, test, budget=70):
     ratio = math.exp(rng.uniform(-.7, .7))
-    w, h = target(int(300 * math.sqrt(ratio)), int(300 / math.sqrt(ratio)), 70)
+    w, h = target(int(300 * math.sqrt(ratio)), int(300 / math.sqrt(ratio)), budget)
     back = rng.choice(('white', 'black', 'gray', 'yellow', 'blue', 'pink'))
     colours = [c for c in RGB if far(c, back)]
-    r = rng.uniform(.1, .17) * min(w, h)
+    r = rng.uniform(.13, .19) * min(w, h)
     way = rng.choice(list(WAYS))
     dx, dy = WAYS[way]
     lane = rng.uniform(1.2 * r, (h if dx else w) - 1.2 * r)
@@ -273,15 +283,16 @@ def video_scene(rng, test):
         start, end = end, start
     while True:
         f = rng.choice(SHAPES), rng.choice(colours)
-        if held('video', f) == test:
+        if apart(f) == test:
             break
     still = []
     for _ in range(rng.choice((0, 1, 1, 2))):
         g = rng.choice([x for x in SHAPES if x != f[0] and x not in [s['shape'] for s in still]])
+        c = rng.choice([c for c in colours if test or not apart((g, c))])
         for _ in range(40):
             x, y, q = rng.uniform(1.2 * r, w - 1.2 * r), rng.uniform(1.2 * r, h - 1.2 * r), rng.uniform(.7, 1.1) * r
             if abs((y if dx else x) - lane) > (q + r) * 1.15 and all(math.hypot(x - s['x'], y - s['y']) > (q + s['r']) * 1.15 for s in still):
-                still.append({'shape': g, 'colour': rng.choice(colours), 'x': x, 'y': y, 'r': q, 'turn': 0})
+                still.append({'shape': g, 'colour': c, 'x': x, 'y': y, 'r': q, 'turn': 0})
                 break
     frames = []
     for k in range(4):

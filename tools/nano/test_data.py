@@ -16,6 +16,7 @@ import chat
 import checkpoint
 import data
 import heldout
+import pictures
 from words import WrongLabel
 
 
@@ -50,6 +51,12 @@ def main():
         held = {asked(make(random.Random(f'{skill}:{k}'), True)) for k in range(n)}
         assert not held & seen, (skill, list(held & seen)[:2])
         print(f'{skill}: {n} samples, {len(seen)} and {len(held)} different questions, none in both')
+    for test in (False, True):
+        scenes = [pictures.scene(random.Random(f'{test}{k}'), test) for k in range(n)]
+        scenes += [f for k in range(n // 10) for f in pictures.video_scene(random.Random(f'{test}{k}'), test)['frames']]
+        kept = [pictures.apart((f['shape'], f['colour'])) for s in scenes for f in s['figures']]
+        assert any(kept) == test, test
+    print(f'pictures: in training no figure of the {len(pictures.SHAPES)} pairs of shape and colour held out')
     try:
         from gen_math import validate
         validate('+', 2, 2, '2+2', '5')

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Teach the towers to see and hear before the language model reads them: every soft token of a picture learns what
-stands in its cell (shape, colour, character), the soft tokens of a sound learn to spell it (CTC). The small heads
+stands in its cell (shape, colour, character, whether the middle of one), the soft tokens of a sound learn to spell it (CTC). The small heads
 for that are thrown away. Language-model training starts from the result (train.py --towers).
 
     python tools/nano/towers.py --out DIR [--what I|S|IS]
@@ -14,17 +14,17 @@ import time
 import numpy as np
 import torch
 import torch.nn.functional as F
-import checkpoint
 import data
 import model
 import optim
 import sounds
+from checkpoint import STOP, load, save
 
-HEADS = {'head.shape': 9, 'head.colour': 12, 'head.char': 63, 'head.sound': None}
+HEADS = {'head.shape': 9, 'head.colour': 12, 'head.char': 63, 'head.middle': 2, 'head.sound': None}
 
 
 def picture_batch(rng, n=8, budget=70, kind=None, shift=0):
-    """patches [n,9*budget,768], positions, labels [3, all cells], scenes. shift: the most cells that a picture lies
+    """patches [n,9*budget,768], positions, labels [4, all cells], scenes. shift: the most cells that a picture lies
     off the corner, as if it were a piece of a larger one."""
     import pictures
     px, at = torch.zeros(n, 9 * budget, 768), torch.full((n, 9 * budget, 2), -1)
@@ -51,7 +51,7 @@ def picture_loss(P, px, at, cells):
 
 def cell_loss(P, soft, cells):
     total, right = 0.0, []
-    for k, name in enumerate(('head.shape', 'head.colour', 'head.char')):
+    for k, name in enumerate(('head.shape', 'head.colour', 'head.char', 'head.middle')):
         z = model.linear(soft, P[name]).float()
         y = cells[k]
         weight = torch.where(y > 0, 1.0, 0.15)
@@ -81,7 +81,7 @@ def main():
     os.makedirs(o.out, exist_ok=True)
     last, step, state = os.path.join(o.out, 'last.pt'), 0, {}
     if os.path.exists(last):
-        c = checkpoint.load(last)
+        c = load(last)
         for n, t in c['params'].items():
             if P[n].shape == t.shape:
                 P[n].copy_(t)
@@ -91,13 +91,13 @@ def main():
     opt = optim.Optimizer(P, o.muon, o.adam)
     opt.state = state
     for s in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(s, lambda *_: checkpoint.STOP.append(1))
+        signal.signal(s, lambda *_: STOP.append(1))
     shown = saved = time.time()
     sums, first, n = {}, step, 0
 
     def checkpoint():
-        checkpoint.save(last, {'params': {k: t.detach() for k, t in P.items()}, 'optimizer': opt.state, 'step': step, 'tokens': 0, 'pieces': encoder.vocab})
-    while not checkpoint.STOP:
+        save(last, {'params': {k: t.detach() for k, t in P.items()}, 'optimizer': opt.state, 'step': step, 'tokens': 0, 'pieces': encoder.vocab})
+    while not STOP:
         rng = random.Random(f'towers:{o.seed}:{step}')
         for what in o.what:
             if what == 'I':
@@ -105,7 +105,7 @@ def main():
                 n_, budget, shift = (8, 70, 0) if k < o.whole else (3, 140, 0) if k < o.whole * 1.2 else (28, 20, 10)
                 px, at, cells, _ = picture_batch(rng, n_, budget, None, shift)
                 loss, right = picture_loss(P, px, at, cells)
-                got = dict(zip(('shape', 'colour', 'char'), right), loss=loss.item())
+                got = dict(zip(('shape', 'colour', 'char', 'middle'), right), loss=loss.item())
             else:
 
                 loss, got = sounds.tower_loss(P, rng)

@@ -70,6 +70,8 @@ class Gossip:
 def micro(P, b):
     """Summed loss of one batch, how many tokens it scores, and the loss of the towers' throw-away heads."""
     soft, extra = None, 0.0
+    if b.ids is None:
+        return torch.zeros(()), 0, towers.cell_loss(P, model.vision(P, *b.images)[0], b.cells)[0]
     if b.images:
         values, _ = model.vision(P, *b.images[:2])
         soft = (b.images[2], values)
@@ -154,7 +156,7 @@ def main():
         batches = []
         for k in plan[step % len(plan)]:
             batches.append((k, mixture.batch(k, rng)))
-        n = sum(len(b.next) for _, b in batches)
+        n = max(1, sum(len(b.next) for _, b in batches))
         for k, b in batches:
             loss, m, extra = micro(P, b)
             (loss / n + o.heads * extra).backward()
@@ -162,8 +164,12 @@ def main():
             s = kinds.setdefault(k, [0.0, 0])
             s[0] += v
             s[1] += m
-            tokens += int((b.doc >= 0).sum())
-            seen += int((b.doc >= 0).sum())
+            if b.ids is None:
+                s[0] += extra.item()
+                s[1] += 1
+            live = 0 if b.doc is None else int((b.doc >= 0).sum())
+            tokens += live
+            seen += live
         scale = min(1.0, (step - first + 1) / 40) if first else min(1.0, (step + 1) / 60)
         if o.decay:
             scale *= max(0.0, 1 - (step - begin) / o.decay)

@@ -64,17 +64,49 @@ def draw(rng, make, test):
             return v
 
 
+ONSET = 'b bl br c ch cl cr d dr f fl fr g gl gr h j k kl kn l m n p pl pr qu r s sc sh sk sl sm sn sp st str sw t th tr tw v w wh y z'.split()
+NUCLEUS = 'a a e e i i o o u u ai au ea ee ei ie oa oo ou y'.split()
+CODA = 'b ck d ft g k l ld ll lt m mp n nd ng nk nt p r rd rk rm rn rt s sh ss st t th tt x'.split()
+KNOWN = {w.lower() for w in THINGS + CITIES + NAMES + THINGS_TEST + CITIES_TEST + NAMES_TEST}
+
+
+def invented(rng):
+    """A word that is none, for training, so that what is learned is to carry words over and not a list of them."""
+    def make(r):
+        k = r.random()
+        if k < 0.35:
+            return ''.join(r.choice(ONSET) + r.choice(NUCLEUS) + (r.choice(CODA) if r.random() < 0.6 else '') for _ in range(r.choice((1, 2, 2))))
+        if k < 0.65:
+            a, b = r.choice(THINGS + CITIES + NAMES).lower(), r.choice(THINGS + CITIES + NAMES).lower()
+            return a[:r.randint(1, max(1, len(a) - 1))] + b[r.randint(1, max(1, len(b) - 2)):]
+        if k < 0.85:
+            a = list(r.choice(THINGS + CITIES + NAMES).lower())
+            a[r.randrange(len(a))] = r.choice(LETTERS)
+            return ''.join(a)
+        return ''.join(r.choice(SYLLABLES) for _ in range(r.randint(2, 3))) + (r.choice(CODA) if r.random() < .5 else '')
+    while True:
+        w = draw(rng, make, False)
+        if 3 <= len(w) <= 9 and w not in KNOWN and not held(w.capitalize()):
+            return w
+
+
 def name(rng, test):
+    if not test and rng.random() < 0.4:
+        return invented(rng).capitalize()
     if rng.random() < 0.35:
         return draw(rng, lambda r: ''.join(r.choice(SYLLABLES) for _ in range(r.randint(2, 3))).capitalize(), test)
     return rng.choice(NAMES_TEST if test else NAMES)
 
 
 def city(rng, test):
+    if not test and rng.random() < 0.55:
+        return invented(rng).capitalize()
     return rng.choice(CITIES_TEST if test else CITIES)
 
 
 def thing(rng, test):
+    if not test and rng.random() < 0.55:
+        return invented(rng)
     return rng.choice(THINGS_TEST if test else THINGS)
 
 
