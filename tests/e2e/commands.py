@@ -356,7 +356,7 @@ class Nano(Case):
     def test_sees_a_picture(self):
         figure = Path(__file__).resolve().parents[2] / 'models' / 'nano' / 'figure.png'
         for question, answer in (('What shape is this?', b'cross\n'), ('Describe this picture.', b'a blue cross\n')):
-            self.assertEqual(self.good('run', '--greedy', '--image', figure, '--budget', '70', question), answer)
+            self.assertEqual(self.good('run', '--greedy', '--image', figure, question), answer)
 
     def test_a_mistaken_path_is_no_prompt(self):
         for path in ('no-such-model.gguf', 'no/such/folder', 'model.gem'):

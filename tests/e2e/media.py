@@ -52,7 +52,7 @@ class Nano(Media):
     def test_sounds(self):
         self.assertEqual(self.nano(HIGH_OR_LOW, '--audio', self.tone(200)), 'low')
         self.assertEqual(self.nano(HIGH_OR_LOW, '--audio', self.tone(2000)), 'high')
-        self.assertEqual(self.nano('Which digit is said?', '--audio', CLIPS / 'seven.wav'), '7')
+        self.assertEqual(self.nano('Which digit is said?', '--audio', NANO / 'seven.wav'), '7')
 
     def test_images(self):
         for name, colour in (('red', (220, 40, 40)), ('blue', (40, 70, 210)), ('green', (40, 160, 60))):
