@@ -116,6 +116,20 @@ static void value_bf16(const void *p, size_t ldp, const void *values, size_t ldv
     value(GEM_BF16, p, ldp, values, ldv, o, ldo, n_q, n, d);
 }
 
+static void transpose_f32(void *keys, const void *values, size_t ldv, size_t n)
+{
+    for (size_t j = 0; j < GEM_PANEL; j++)
+        for (size_t i = 0; i < n; i++)
+            ((uint32_t *)keys)[key_at(GEM_F32, j, i, n)] = ((const uint32_t *)values)[j * ldv + i];
+}
+
+static void transpose_bf16(void *keys, const void *values, size_t ldv, size_t n)
+{
+    for (size_t j = 0; j < GEM_PANEL; j++)
+        for (size_t i = 0; i < n; i++)
+            ((uint16_t *)keys)[key_at(GEM_BF16, j, i, n)] = ((const uint16_t *)values)[(j / 2 * ldv + i) * 2 + j % 2];
+}
+
 static void rms_norm(float *y, const float *x, const float *w, size_t n, float eps)
 {
     double sum = 0.0, scale;
@@ -206,6 +220,8 @@ void gem_kernels_float_c(struct gem_kernels *k)
     k->score_bf16 = score_bf16;
     k->value_f32 = value_f32;
     k->value_bf16 = value_bf16;
+    k->transpose_f32 = transpose_f32;
+    k->transpose_bf16 = transpose_bf16;
     k->rms_norm = rms_norm;
     k->gelu_mul = gelu_mul;
     k->sigmoid_mul = sigmoid_mul;

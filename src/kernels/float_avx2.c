@@ -125,6 +125,31 @@ static INLINE void v_store_bf16_n(uint16_t *p, vf a, size_t n)
 
 /* ---- across lanes -------------------------------------------------------------------------------------------- */
 
+static INLINE vf v_unpack_low(vf a, vf b) { return _mm256_unpacklo_ps(a, b); }
+static INLINE vf v_unpack_high(vf a, vf b) { return _mm256_unpackhi_ps(a, b); }
+
+static INLINE vf v_swap_middle(vf a)
+{
+    const __m128i order = _mm_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15);
+
+    return _mm256_castsi256_ps(_mm256_shuffle_epi8(_mm256_castps_si256(a), _mm256_broadcastsi128_si256(order)));
+}
+
+/* 2 by 2 within halves, then halves 2 by 2. */
+static INLINE void v_transpose(vf x[4])
+{
+    const __m256d a = _mm256_castps_pd(x[0]), b = _mm256_castps_pd(x[1]);
+    const __m256d c = _mm256_castps_pd(x[2]), d = _mm256_castps_pd(x[3]);
+    const vf ab[2] = {_mm256_castpd_ps(_mm256_unpacklo_pd(a, b)), _mm256_castpd_ps(_mm256_unpackhi_pd(a, b))};
+    const vf cd[2] = {_mm256_castpd_ps(_mm256_unpacklo_pd(c, d)), _mm256_castpd_ps(_mm256_unpackhi_pd(c, d))};
+
+    UNROLL
+    for (int odd = 0; odd < 2; odd++) {
+        x[odd] = _mm256_permute2f128_ps(ab[odd], cd[odd], 0x20);
+        x[odd + 2] = _mm256_permute2f128_ps(ab[odd], cd[odd], 0x31);
+    }
+}
+
 /* Within each half (l0 + l2) + (l1 + l3) of a, b, c and d side by side, then the upper half to the lower. */
 static INLINE void v_reduce4(float *out, vf a, vf b, vf c, vf d)
 {

@@ -48,6 +48,9 @@ typedef void gem_score_fn(const void *q, size_t ldq, const void *keys, float *s,
                           size_t n_panels, size_t d);
 typedef void gem_value_fn(const void *p, size_t ldp, const void *values, size_t ldv, float *o, size_t ldo, size_t n_q,
                           size_t n, size_t d);
+/* A panel of keys that has n dimensions of a panel of values: their bits, moved. values: the first of these dimensions
+ * in position 0, rows of ldv elements (of bfloat16, pairs) apart. n is even for bfloat16. */
+typedef void gem_transpose_fn(void *keys, const void *values, size_t ldv, size_t n);
 
 /* y = x * (mean(x^2) + eps)^(-1/2) * w   [n]; w NULL means 1; y may be x. The sum runs in float32 lanes or better.
  * Bound per element: 16 * FLT_EPSILON relative plus n * FLT_EPSILON / 16. */
@@ -191,6 +194,7 @@ struct gem_kernels {
     gem_gemm_bf16_bf16_fn *gemm_bf16_bf16;
     gem_score_fn *score_f32, *score_bf16;
     gem_value_fn *value_f32, *value_bf16;
+    gem_transpose_fn *transpose_f32, *transpose_bf16;
     gem_rms_norm_fn *rms_norm;
     gem_gelu_mul_fn *gelu_mul;
     gem_sigmoid_mul_fn *sigmoid_mul;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * src/kernels/simd_attention.h - score and value (kernels.h) for all vector instruction sets, part of simd_float.h.
+ * src/kernels/simd_attention.h - score, value and transpose (kernels.h) for all vector instruction sets, part of
+ * simd_float.h.
  *
  * RUN vectors of keys times QUERIES queries, HEADS heads times VECS vectors of values: accumulators that fill the
  * registers. Lanes are keys in score and dimensions in value, so nothing is ever added across lanes.
@@ -198,6 +199,72 @@ static NOINLINE void value_bf16(const void *p, size_t ldp, const void *values, s
                                 size_t n_q, size_t n, size_t d)
 {
     value(GEM_BF16, p, ldp, values, ldv, o, ldo, n_q, n, d);
+}
+
+/* ---- keys of values -------------------------------------------------------------------------------------------- */
+
+/* Both types are moved as rows of 32 bits: two positions of a dimension, in float32 after unpacking two rows; then two
+ * dimensions of two positions are 64 bits of a square that is transposed. */
+enum { HALF = LANES / 2 };
+
+/* Dimensions [i, i + LANES) of the positions from j on, as many as lanes. */
+static INLINE void transpose_tile(enum gem_type type, float *keys, const float *values, size_t ldv, size_t i, size_t j)
+{
+    vf x[2][HALF];
+    const int n = type == GEM_F32 ? 2 : 1;
+
+    UNROLL
+    for (int r = 0; r < HALF; r++) {
+        if (type == GEM_F32) {
+            const vf a = v_load(values + (j + 2 * (size_t)r) * ldv + i);
+            const vf b = v_load(values + (j + 2 * (size_t)r + 1) * ldv + i);
+            x[0][r] = v_unpack_low(a, b);
+            x[1][r] = v_unpack_high(a, b);
+        } else {
+            x[0][r] = v_swap_middle(v_load(values + (j / 2 + (size_t)r) * ldv + i));
+        }
+    }
+    UNROLL
+    for (int h = 0; h < n; h++) {
+        v_transpose(x[h]);
+        UNROLL
+        for (int r = 0; r < HALF; r++) { /* unpacking gave dimensions 0, 1, 4, 5 ... and 2, 3, 6, 7 ... */
+            const size_t row = type == GEM_F32 ? i + (size_t)(r / 2 * 4 + r % 2 + 2 * h) : i / 2 + (size_t)r;
+            v_store(keys + row * GEM_PANEL + j, x[h][r]);
+        }
+    }
+}
+
+/* Dimensions that do not fill a vector. */
+static void transpose_rest(enum gem_type type, void *keys, const void *values, size_t ldv, size_t i, size_t n)
+{
+    for (; i < n; i++)
+        for (size_t j = 0; j < GEM_PANEL; j++) {
+            if (type == GEM_F32)
+                ((uint32_t *)keys)[i * GEM_PANEL + j] = ((const uint32_t *)values)[j * ldv + i];
+            else
+                ((uint16_t *)keys)[(i / 2 * GEM_PANEL + j) * 2 + i % 2] =
+                    ((const uint16_t *)values)[(j / 2 * ldv + i) * 2 + j % 2];
+        }
+}
+
+static INLINE void transpose(enum gem_type type, void *keys, const void *values, size_t ldv, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES)
+        for (size_t j = 0; j < GEM_PANEL; j += LANES) transpose_tile(type, keys, values, ldv, i, j);
+    transpose_rest(type, keys, values, ldv, i, n);
+}
+
+static NOINLINE void transpose_f32(void *keys, const void *values, size_t ldv, size_t n)
+{
+    transpose(GEM_F32, keys, values, ldv, n);
+}
+
+static NOINLINE void transpose_bf16(void *keys, const void *values, size_t ldv, size_t n)
+{
+    transpose(GEM_BF16, keys, values, ldv, n);
 }
 
 #endif

@@ -91,6 +91,43 @@ static INLINE void v_store_bf16_n(uint16_t *p, vf a, size_t n) { _mm256_mask_sto
 
 static INLINE __m256 upper(vf a) { return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(a), 1)); }
 
+static INLINE vf v_unpack_low(vf a, vf b) { return _mm512_unpacklo_ps(a, b); }
+static INLINE vf v_unpack_high(vf a, vf b) { return _mm512_unpackhi_ps(a, b); }
+
+static INLINE vf v_swap_middle(vf a)
+{
+    const __m128i order = _mm_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15);
+
+    return _mm512_castsi512_ps(_mm512_shuffle_epi8(_mm512_castps_si512(a), _mm512_broadcast_i32x4(order)));
+}
+
+static INLINE __m512i even_quarters(__m512i a, __m512i b) { return _mm512_shuffle_i32x4(a, b, 0x88); }
+static INLINE __m512i odd_quarters(__m512i a, __m512i b) { return _mm512_shuffle_i32x4(a, b, 0xdd); }
+
+/* 2 by 2 within quarters, then quarters 4 by 4. */
+static INLINE void v_transpose(vf x[8])
+{
+    __m512i two[2][4];
+
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        const __m512d a = _mm512_castps_pd(x[2 * i]), b = _mm512_castps_pd(x[2 * i + 1]);
+        two[0][i] = _mm512_castpd_si512(_mm512_unpacklo_pd(a, b));
+        two[1][i] = _mm512_castpd_si512(_mm512_unpackhi_pd(a, b));
+    }
+    UNROLL
+    for (int odd = 0; odd < 2; odd++) {
+        const __m512i *t = two[odd];
+        const __m512i even[2] = {even_quarters(t[0], t[1]), even_quarters(t[2], t[3])};
+        const __m512i others[2] = {odd_quarters(t[0], t[1]), odd_quarters(t[2], t[3])};
+
+        x[odd] = _mm512_castsi512_ps(even_quarters(even[0], even[1]));
+        x[odd + 2] = _mm512_castsi512_ps(even_quarters(others[0], others[1]));
+        x[odd + 4] = _mm512_castsi512_ps(odd_quarters(even[0], even[1]));
+        x[odd + 6] = _mm512_castsi512_ps(odd_quarters(others[0], others[1]));
+    }
+}
+
 /* Within each quarter (l0 + l2) + (l1 + l3) of a, b, c and d side by side, then upper halves to lower ones. */
 static INLINE void v_reduce4(float *out, vf a, vf b, vf c, vf d)
 {

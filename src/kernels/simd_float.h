@@ -11,6 +11,9 @@
  *   v_load_n(p, n, fill) v_store_n(p, v, n)    the first n < LANES lanes and no byte more; other lanes are `fill`
  *   v_load_f16 v_load_f16_n v_load_bf16 v_load_bf16_n v_store_bf16 v_store_bf16_n     converting; other lanes are 0
  *   v_load_pair(p, &a, &b)                LANES pairs of bfloat16: the first of each, the second of each
+ *   v_transpose(x)                        x [LANES / 2]: lanes 2j, 2j + 1 of x[i] become lanes 2i, 2i + 1 of x[j]
+ *   v_unpack_low(a, b) v_unpack_high(a, b)     a and b lane by lane in turn, from each quarter's lower or upper half
+ *   v_swap_middle(v)                      of each four 16 bits, the second and the third change places
  *   v_reduce4(out, a, b, c, d)            out[i] = sum of the lanes of each, by the same tree for all four
  *   v_reduce_max(v)
  *   vd, vd_zero, vd_add(s, v), vd_add_square(s, v), vd_reduce(s)    sums of float lanes in double lanes
@@ -322,6 +325,8 @@ static INLINE void install(struct gem_kernels *k)
     k->score_bf16 = score_bf16;
     k->value_f32 = value_f32;
     k->value_bf16 = value_bf16;
+    k->transpose_f32 = transpose_f32;
+    k->transpose_bf16 = transpose_bf16;
     k->rms_norm = rms_norm;
     k->gelu_mul = gelu_mul;
     k->sigmoid_mul = sigmoid_mul;

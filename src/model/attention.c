@@ -79,16 +79,16 @@ static float quantize_row(int8_t *q, const float *x, size_t n)
 static void store_head(const struct gem_kernels *kern, const struct gem_cache *c, const struct gem_cache_layer *l,
                        uint32_t head, uint32_t position, const float *k, const float *v, void *tmp)
 {
-    const size_t d = l->head_dim, at = gem_cache_scale(l, head, position);
+    const size_t d = l->head_dim, k_dim = l->key_dim, at = gem_cache_scale(l, head, position);
     uint16_t *half = tmp;
     int8_t *byte = tmp;
 
     switch (c->type) {
     case GEM_CACHE_F32: gem_cache_put(c, l, head, position, k, v); break;
     case GEM_CACHE_BF16:
-        kern->to_bf16(half, k, d);
-        kern->to_bf16(half + d, v, d);
-        gem_cache_put(c, l, head, position, half, half + d);
+        kern->to_bf16(half, k, k_dim);
+        kern->to_bf16(half + k_dim, v, d);
+        gem_cache_put(c, l, head, position, half, half + k_dim);
         break;
     case GEM_CACHE_INT8:
         memset(byte, 0, 2 * d);
@@ -116,6 +116,7 @@ static void store_rows(void *context, size_t begin, size_t end, unsigned thread)
             f->kern->rms_norm(k, k, f->w->layers[j->layer].k_norm, d, f->h->eps);
             if (f->h->value_norm) f->kern->rms_norm(v, v, NULL, d, f->h->eps);
             rotate(f, j->layer, row, k, 1);
+            if (cl->key_dim < d) memmove(k + cl->key_dim / 2, k + d / 2, cl->key_dim / 2 * sizeof *k);
             store_head(f->kern, r->cache, cl, head, r->position, k, v, f->threads[thread].tile);
         }
     }
@@ -141,6 +142,22 @@ static bool is_narrow(const struct gem_forward *f, const struct gem_cache *c)
     return c->type != GEM_CACHE_F32 && f->kern->has_bf16;
 }
 
+/* Queries [n, d] of a layer whose keys are partly its values: first what is rotated, as the cache has it, then the
+ * rest with the weight that makes values keys. */
+static const float *fold_keys(float *out, const float *q, size_t n, size_t d, size_t n_rot, const float *k_norm)
+{
+    const size_t half = d / 2;
+    float *o = out;
+
+    for (; n > 0; n--, q += d) {
+        for (size_t i = 0; i < n_rot; i++) *o++ = q[i];
+        for (size_t i = 0; i < n_rot; i++) *o++ = q[half + i];
+        for (size_t i = n_rot; i < half; i++) *o++ = q[i] * k_norm[i];
+        for (size_t i = half + n_rot; i < d; i++) *o++ = q[i] * k_norm[i];
+    }
+    return out;
+}
+
 /* Queries go from f->q [rows, heads, d] to f->query [kv heads, rows, group, d], normalised, rotated and in the form
  * that kernels want; f->q then takes the results. */
 static void prepare_queries(void *context, size_t begin, size_t end, unsigned thread)
@@ -148,10 +165,11 @@ static void prepare_queries(void *context, size_t begin, size_t end, unsigned th
     const struct job *j = context;
     const struct gem_forward *f = j->f;
     const struct gem_layer_hparams *hl = &f->h->layers[j->layer];
-    const size_t d = hl->head_dim, n = f->h->n_heads / hl->n_kv_heads * d;
+    const size_t d = hl->head_dim, group = f->h->n_heads / hl->n_kv_heads, n = group * d;
+    const float *k_norm = f->w->layers[hl->kv_layer].k_norm;
 
-    (void)thread;
     for (size_t row = begin; row < end; row++) {
+        const size_t k_dim = f->rows[row].cache->layers[hl->kv_layer].key_dim;
         float *q = f->q + row * f->h->n_heads * d;
 
         for (uint32_t h = 0; h < f->h->n_heads; h++)
@@ -159,10 +177,11 @@ static void prepare_queries(void *context, size_t begin, size_t end, unsigned th
         rotate(f, j->layer, row, q, f->h->n_heads);
         for (size_t kv = 0; kv < hl->n_kv_heads; kv++, q += n) {
             const size_t at = (kv * f->n_rows + row) * n;
+            const float *x = k_dim < d ? fold_keys(f->threads[thread].tile, q, group, d, k_dim / 2, k_norm) : q;
             if (is_narrow(f, f->rows[row].cache))
-                f->kern->to_bf16((uint16_t *)f->query + at, q, n);
+                f->kern->to_bf16((uint16_t *)f->query + at, x, n);
             else
-                memcpy((float *)f->query + at, q, n * sizeof *q);
+                memcpy((float *)f->query + at, x, n * sizeof *x);
         }
     }
 }
@@ -243,6 +262,48 @@ static const void *panels(const struct block *b, const uint8_t *stored, uint32_t
     return t->panels;
 }
 
+/* Positions whose keys are put together at a time: they stay near the processor. */
+enum { JOINED = 2 * GEM_PANEL };
+
+/* Keys of n positions, of a layer that keeps only the rotated dimensions of them and has the others in its values. */
+static const void *joined_keys(const struct block *b, const uint8_t *k, const uint8_t *v, uint32_t n,
+                               const struct gem_thread_scratch *t)
+{
+    const size_t panel = GEM_PANEL * gem_cache_element(b->cache->type), k_dim = b->layer->key_dim, rest = b->d - k_dim;
+    const size_t n_rot = k_dim / 2, two = sizeof(uint32_t); /* one float32, or a pair of bfloat16 */
+    gem_transpose_fn *transpose =
+        b->cache->type == GEM_CACHE_F32 ? b->f->kern->transpose_f32 : b->f->kern->transpose_bf16;
+    uint8_t *out = (uint8_t *)t->panels;
+
+    for (; n > 0; n -= GEM_PANEL, k += panel * k_dim, v += panel * b->d, out += panel * b->d) {
+        memcpy(out, k, panel * k_dim);
+        transpose(out + panel * k_dim, v + n_rot * two, b->d, rest / 2);
+        transpose(out + panel * (k_dim + rest / 2), v + (b->d / 2 + n_rot) * two, b->d, rest / 2);
+    }
+    return t->panels;
+}
+
+/* Scores of the n positions from p on. */
+static void score_span(const struct block *b, const void *q, uint32_t p, uint32_t n, const struct gem_thread_scratch *t)
+{
+    const struct gem_cache_layer *l = b->layer;
+    const size_t element = gem_cache_element(b->cache->type);
+    const size_t k_step = l->key_dim * element, v_step = l->head_dim * element;
+    const uint8_t *k = l->k + gem_cache_panel(l, b->kv, p, l->key_dim) * element;
+    const uint8_t *v = l->v + gem_cache_panel(l, b->kv, p, l->head_dim) * element;
+    gem_score_fn *score = b->cache->type == GEM_CACHE_F32 ? b->f->kern->score_f32 : b->f->kern->score_bf16;
+
+    if (l->key_dim == l->head_dim) {
+        score(q, b->d, panels(b, k, n, t), t->scores, GEM_SPAN, n_queries(b), n / GEM_PANEL, b->d);
+        return;
+    }
+    for (uint32_t at = 0, m; at < n; at += m) {
+        m = n - at < JOINED ? n - at : JOINED;
+        score(q, b->d, joined_keys(b, k + at * k_step, v + at * v_step, m, t), t->scores + at, GEM_SPAN, n_queries(b),
+              m / GEM_PANEL, b->d);
+    }
+}
+
 /* x of each query by the scale of each position, where there are scales. */
 static void scale_columns(const struct block *b, const float *scale, uint32_t n, float *x)
 {
@@ -256,14 +317,13 @@ static void attend_span(const struct block *b, uint32_t span, const struct gem_t
     const struct gem_kernels *kern = b->f->kern;
     const struct range all = panels_of(b, span);
     const uint32_t n = all.end - all.begin, n_q = n_queries(b);
-    const size_t key = gem_cache_panel(b->layer, b->kv, all.begin) * gem_cache_element(b->cache->type);
+    const size_t value = gem_cache_panel(b->layer, b->kv, all.begin, b->d) * gem_cache_element(b->cache->type);
     const size_t scale = gem_cache_scale(b->layer, b->kv, all.begin);
     const size_t query = ((size_t)b->kv * b->f->n_rows + b->first) * b->group * b->d;
     const bool wide = b->cache->type == GEM_CACHE_F32, narrow = is_narrow(b->f, b->cache);
     const void *q = narrow ? (const void *)((uint16_t *)b->f->query + query) : (float *)b->f->query + query;
 
-    (wide ? kern->score_f32 : kern->score_bf16)(q, b->d, panels(b, b->layer->k + key, n, t), t->scores, GEM_SPAN, n_q,
-                                                n / GEM_PANEL, b->d);
+    score_span(b, q, all.begin, n, t);
     scale_columns(b, b->layer->k_scale + scale, n, t->scores);
     for (uint32_t i = 0; i < n_q; i++)
         softmax_row(b, b->first + i / b->group, all, t->scores + (size_t)i * GEM_SPAN, &out.top[i], &out.sum[i]);
@@ -272,7 +332,7 @@ static void attend_span(const struct block *b, uint32_t span, const struct gem_t
         kern->to_bf16(t->probs + (size_t)i * GEM_SPAN, t->scores + (size_t)i * GEM_SPAN, n);
     memset(out.value, 0, (size_t)n_q * b->d * sizeof *out.value);
     (wide ? kern->value_f32 : kern->value_bf16)(narrow ? (const void *)t->probs : t->scores, GEM_SPAN,
-                                                panels(b, b->layer->v + key, n, t), b->d, out.value, b->d, n_q, n,
+                                                panels(b, b->layer->v + value, n, t), b->d, out.value, b->d, n_q, n,
                                                 b->d);
 }
 

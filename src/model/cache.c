@@ -24,9 +24,21 @@ size_t gem_cache_element(enum gem_cache_type type)
     return type == GEM_CACHE_F32 ? 4 : type == GEM_CACHE_BF16 ? 2 : 1;
 }
 
-static uint64_t layer_bytes(const struct gem_hparams *h, uint32_t i, enum gem_cache_type type, uint32_t cap)
+/* What is not rotated are two runs of dimensions, which kernels take as pairs. */
+static uint32_t key_dim(const struct gem_hparams *h, uint32_t i, enum gem_cache_type type)
 {
-    return gem_align_up((uint64_t)h->layers[i].n_kv_heads * cap * h->layers[i].head_dim * gem_cache_element(type));
+    const struct gem_layer_hparams *l = &h->layers[i];
+    const uint32_t n_rot = l->global ? h->rope_global.n_rot : h->rope_local.n_rot;
+    const bool shared = l->k_eq_v && h->value_norm && type != GEM_CACHE_INT8;
+
+    return shared && (l->head_dim / 2 - n_rot) % 2 == 0 ? 2 * n_rot : l->head_dim;
+}
+
+/* Of keys or values, `dim` elements a position. */
+static uint64_t layer_bytes(const struct gem_hparams *h, uint32_t i, enum gem_cache_type type, uint32_t cap,
+                            uint32_t dim)
+{
+    return gem_align_up((uint64_t)h->layers[i].n_kv_heads * cap * dim * gem_cache_element(type));
 }
 
 static uint64_t scale_bytes(const struct gem_hparams *h, uint32_t i, enum gem_cache_type type, uint32_t cap)
@@ -40,7 +52,8 @@ uint64_t gem_cache_bytes(const struct gem_hparams *h, enum gem_cache_type type, 
 
     for (uint32_t i = 0; i < h->n_own; i++) {
         const uint32_t cap = layer_cap(h, i, context, local_cap);
-        n += 2 * (layer_bytes(h, i, type, cap) + scale_bytes(h, i, type, cap));
+        n += layer_bytes(h, i, type, cap, key_dim(h, i, type)) + layer_bytes(h, i, type, cap, h->layers[i].head_dim);
+        n += 2 * scale_bytes(h, i, type, cap);
     }
     return n;
 }
@@ -58,12 +71,16 @@ gem_status gem_cache_open(struct gem_cache *c, const struct gem_hparams *h, enum
     c->layers = gem_arena_take(&c->arena, h->n_own * sizeof *c->layers);
     for (uint32_t i = 0; i < h->n_own; i++) {
         const uint32_t cap = layer_cap(h, i, context, local_cap);
-        const size_t bytes = (size_t)layer_bytes(h, i, type, cap);
+        const uint32_t dim = h->layers[i].head_dim, k_dim = key_dim(h, i, type);
 
-        c->layers[i] = (struct gem_cache_layer){
-            .cap = cap, .head_dim = h->layers[i].head_dim, .n_kv_heads = h->layers[i].n_kv_heads, .bytes = bytes};
-        c->layers[i].k = gem_arena_take(&c->arena, bytes);
-        c->layers[i].v = gem_arena_take(&c->arena, bytes);
+        c->layers[i] = (struct gem_cache_layer){.cap = cap,
+                                                .head_dim = dim,
+                                                .n_kv_heads = h->layers[i].n_kv_heads,
+                                                .key_dim = k_dim,
+                                                .k_bytes = (size_t)layer_bytes(h, i, type, cap, k_dim),
+                                                .v_bytes = (size_t)layer_bytes(h, i, type, cap, dim)};
+        c->layers[i].k = gem_arena_take(&c->arena, c->layers[i].k_bytes);
+        c->layers[i].v = gem_arena_take(&c->arena, c->layers[i].v_bytes);
         if (type != GEM_CACHE_INT8) continue;
         c->layers[i].k_scale = gem_arena_take(&c->arena, (size_t)scale_bytes(h, i, type, cap));
         c->layers[i].v_scale = gem_arena_take(&c->arena, (size_t)scale_bytes(h, i, type, cap));
@@ -102,16 +119,23 @@ void gem_cache_clear(struct gem_cache *c)
     for (uint32_t i = 0; i < c->n_layers; i++) {
         const struct gem_cache_layer *l = &c->layers[i];
 
-        memset(l->k, 0, l->bytes);
-        memset(l->v, 0, l->bytes);
+        memset(l->k, 0, l->k_bytes);
+        memset(l->v, 0, l->v_bytes);
         if (c->type != GEM_CACHE_INT8) continue;
-        memset(l->k_scale, 0, l->bytes / l->head_dim * sizeof(float));
-        memset(l->v_scale, 0, l->bytes / l->head_dim * sizeof(float));
+        memset(l->k_scale, 0, l->k_bytes / l->head_dim * sizeof(float));
+        memset(l->v_scale, 0, l->v_bytes / l->head_dim * sizeof(float));
     }
     gem_cache_cut(c, 0);
 }
 
-/* Of the panel of position p. */
+/* Of the panel of position p, `dim` elements a position. */
+static void copy_panel(uint8_t *out, const struct gem_cache_layer *to, const uint8_t *in,
+                       const struct gem_cache_layer *from, uint32_t kv, uint32_t p, uint32_t dim, size_t element)
+{
+    memcpy(out + gem_cache_panel(to, kv, p, dim) * element, in + gem_cache_panel(from, kv, p, dim) * element,
+           GEM_PANEL * dim * element);
+}
+
 static void copy_scales(const struct gem_cache_layer *to, const struct gem_cache_layer *from, uint32_t kv, uint32_t p)
 {
     const size_t at = gem_cache_scale(to, kv, p), origin = gem_cache_scale(from, kv, p);
@@ -124,16 +148,15 @@ static void copy_scales(const struct gem_cache_layer *to, const struct gem_cache
 static uint32_t copy_layer(const struct gem_cache *c, const struct gem_cache_layer *to,
                            const struct gem_cache_layer *from)
 {
-    const size_t element = gem_cache_element(c->type), bytes = (size_t)GEM_PANEL * to->head_dim * element;
+    const size_t element = gem_cache_element(c->type);
     const uint32_t cap = to->cap < from->cap ? to->cap : from->cap,
                    end = (c->n + GEM_PANEL - 1) / GEM_PANEL * GEM_PANEL;
     const uint32_t first = end > cap ? end - cap : 0;
 
     for (uint32_t kv = 0; kv < to->n_kv_heads; kv++)
         for (uint32_t p = first; p < end; p += GEM_PANEL) {
-            const size_t at = gem_cache_panel(to, kv, p) * element, origin = gem_cache_panel(from, kv, p) * element;
-            memcpy(to->k + at, from->k + origin, bytes);
-            memcpy(to->v + at, from->v + origin, bytes);
+            copy_panel(to->k, to, from->k, from, kv, p, to->key_dim, element);
+            copy_panel(to->v, to, from->v, from, kv, p, to->head_dim, element);
             if (c->type == GEM_CACHE_INT8) copy_scales(to, from, kv, p);
         }
     return first;
@@ -151,37 +174,40 @@ void gem_cache_copy(struct gem_cache *to, const struct gem_cache *from)
 }
 
 /* uint32_t stands for any element of four bytes, uint16_t for any of two, uint8_t for any of one. */
-static void put_4(uint32_t *key, uint32_t *value, uint32_t lane, const uint32_t *k, const uint32_t *v, uint32_t d)
+static void put_4(uint32_t *key, uint32_t *value, uint32_t lane, const uint32_t *k, const uint32_t *v, uint32_t k_dim,
+                  uint32_t d)
 {
-    for (uint32_t i = 0; i < d; i++) key[i * GEM_PANEL + lane] = k[i];
+    for (uint32_t i = 0; i < k_dim; i++) key[i * GEM_PANEL + lane] = k[i];
     memcpy(value + (size_t)lane * d, v, d * sizeof *v);
 }
 
-static void put_2(uint16_t *key, uint16_t *value, uint32_t lane, const uint16_t *k, const uint16_t *v, uint32_t d)
+static void put_2(uint16_t *key, uint16_t *value, uint32_t lane, const uint16_t *k, const uint16_t *v, uint32_t k_dim,
+                  uint32_t d)
 {
     uint16_t *out = value + (size_t)(lane / 2) * 2 * d + lane % 2;
 
-    for (uint32_t i = 0; i < d; i++) key[(i / 2 * GEM_PANEL + lane) * 2 + i % 2] = k[i];
+    for (uint32_t i = 0; i < k_dim; i++) key[(i / 2 * GEM_PANEL + lane) * 2 + i % 2] = k[i];
     for (uint32_t i = 0; i < d; i++) out[2 * i] = v[i];
 }
 
-static void put_1(uint8_t *key, uint8_t *value, uint32_t lane, const uint8_t *k, const uint8_t *v, uint32_t d)
+static void put_1(uint8_t *key, uint8_t *value, uint32_t lane, const uint8_t *k, const uint8_t *v, uint32_t k_dim,
+                  uint32_t d)
 {
     uint8_t *out = value + (size_t)(lane / 2) * 2 * d + lane % 2;
 
-    for (uint32_t i = 0; i < d; i++) key[(i / 2 * GEM_PANEL + lane) * 2 + i % 2] = k[i];
+    for (uint32_t i = 0; i < k_dim; i++) key[(i / 2 * GEM_PANEL + lane) * 2 + i % 2] = k[i];
     for (uint32_t i = 0; i < d; i++) out[2 * i] = v[i];
 }
 
 void gem_cache_put(const struct gem_cache *c, const struct gem_cache_layer *l, uint32_t kv, uint32_t p, const void *key,
                    const void *value)
 {
-    const size_t at = gem_cache_panel(l, kv, p);
-    const uint32_t lane = p % GEM_PANEL;
+    const size_t k_at = gem_cache_panel(l, kv, p, l->key_dim), v_at = gem_cache_panel(l, kv, p, l->head_dim);
+    const uint32_t lane = p % GEM_PANEL, k_dim = l->key_dim, d = l->head_dim;
 
     switch (c->type) {
-    case GEM_CACHE_F32: put_4((uint32_t *)l->k + at, (uint32_t *)l->v + at, lane, key, value, l->head_dim); return;
-    case GEM_CACHE_BF16: put_2((uint16_t *)l->k + at, (uint16_t *)l->v + at, lane, key, value, l->head_dim); return;
-    case GEM_CACHE_INT8: put_1(l->k + at, l->v + at, lane, key, value, l->head_dim); return;
+    case GEM_CACHE_F32: put_4((uint32_t *)l->k + k_at, (uint32_t *)l->v + v_at, lane, key, value, k_dim, d); return;
+    case GEM_CACHE_BF16: put_2((uint16_t *)l->k + k_at, (uint16_t *)l->v + v_at, lane, key, value, k_dim, d); return;
+    case GEM_CACHE_INT8: put_1(l->k + k_at, l->v + v_at, lane, key, value, k_dim, d); return;
     }
 }

@@ -2,7 +2,12 @@
  * src/model/cache.h - keys and values of one session.
  * Local layers keep the newest `cap` positions in a ring, global layers keep all; callers speak in absolute
  * positions. All memory is taken at creation: a step cannot run out half way. Elements are float32 in the exact
- * tier; in the fast one bfloat16, but for mixtures of experts, or int8 with a scale for each position and head. */
+ * tier; in the fast one bfloat16, but for mixtures of experts, or int8 with a scale for each position and head.
+ *
+ * K = V. Where a layer's values are its keys before their norm's weight w and rotation, a dimension i of a key that is
+ * not rotated is w[i] times that of the value. Such a layer keeps the rotated dimensions of keys only, a quarter of
+ * them in Gemma 4; attention takes the others from the values (attention.c). In int8, where the two have scales of
+ * their own, keys are kept whole. */
 #ifndef GEM_MODEL_CACHE_H
 #define GEM_MODEL_CACHE_H
 
@@ -17,11 +22,13 @@ enum { GEM_SPAN = 256 };
 enum gem_cache_type { GEM_CACHE_F32, GEM_CACHE_BF16, GEM_CACHE_INT8 };
 
 struct gem_cache_layer {
-    uint8_t *k, *v;           /* [n_kv_heads, cap / 16] panels (kernels.h; int8 lies as bfloat16 does) */
+    /* [n_kv_heads, cap / 16] panels of key_dim and of head_dim (kernels.h; int8 lies as bfloat16 does) */
+    uint8_t *k, *v;
     float *k_scale, *v_scale; /* [n_kv_heads, cap] of int8; else NULL */
     uint32_t cap;             /* positions held, a multiple of GEM_SPAN; position p lies at p % cap */
     uint32_t head_dim, n_kv_heads;
-    size_t bytes; /* of k, and of v */
+    uint32_t key_dim; /* head_dim, or of K = V the rotated dimensions: first all pairs' first ones, then the second */
+    size_t k_bytes, v_bytes;
 };
 
 struct gem_cache {
@@ -52,8 +59,8 @@ void gem_cache_cut(struct gem_cache *c, uint32_t n);
 /* Positions [n, n + count) have been written in every layer. */
 void gem_cache_commit(struct gem_cache *c, uint32_t count);
 
-/* Writes key and value of one head at position p, [head_dim] of the cache's type each. Scales of int8 are written where
- * gem_cache_scale says. */
+/* Writes key [key_dim] and value [head_dim] of one head at position p, both of the cache's type. Scales of int8 are
+ * written where gem_cache_scale says. */
 void gem_cache_put(const struct gem_cache *c, const struct gem_cache_layer *l, uint32_t kv, uint32_t p, const void *key,
                    const void *value);
 /* Bytes of an element. */
@@ -64,10 +71,10 @@ void gem_cache_copy(struct gem_cache *to, const struct gem_cache *from);
 /* Forgets everything, and values that are not finite with it: attention multiplies what it does not look at by 0. */
 void gem_cache_clear(struct gem_cache *c);
 
-/* Element offset, in keys as in values, of the panel that holds position p. */
-static inline size_t gem_cache_panel(const struct gem_cache_layer *l, uint32_t kv, uint32_t p)
+/* Element offset of the panel that holds position p; dim: key_dim for keys, head_dim for values. */
+static inline size_t gem_cache_panel(const struct gem_cache_layer *l, uint32_t kv, uint32_t p, uint32_t dim)
 {
-    return ((size_t)kv * l->cap + p % l->cap / GEM_PANEL * GEM_PANEL) * l->head_dim;
+    return ((size_t)kv * l->cap + p % l->cap / GEM_PANEL * GEM_PANEL) * dim;
 }
 
 /* Where the scales of position p lie in k_scale and v_scale. */

@@ -44,7 +44,7 @@ struct gem_thread_scratch {
     float *scores;                    /* [queries, GEM_SPAN] */
     uint16_t *probs;                  /* [queries, GEM_SPAN] bfloat16 */
     float *top, *sum;                 /* [queries] */
-    uint16_t *panels;                 /* [GEM_SPAN, head_dim] keys or values of an int8 cache as bfloat16 */
+    uint16_t *panels;                 /* [GEM_SPAN, head_dim] keys or values that the cache has in another form */
     float *part;                      /* [queries, head_dim] */
     struct gem_softmax_state *states; /* [queries] */
     float *tile;                      /* [GEM_TILE, widest row]: decoded weights of the exact tier, and other rows */

@@ -27,17 +27,21 @@ static double cache_element(const struct attention *a, size_t i)
     return (double)gem_bf16_to_f32(((const uint16_t *)a->cache)[i]);
 }
 
-static double key_of(const struct attention *a, size_t j, size_t i)
+/* Where dimension i of position j lies in keys and in values. */
+static size_t key_at(const struct attention *a, size_t j, size_t i)
 {
     const size_t panel = j / 16 * 16 * a->d;
 
-    return cache_element(a, panel + (a->type == GEM_F32 ? i * 16 + j % 16 : i / 2 * 32 + j % 16 * 2 + i % 2));
+    return panel + (a->type == GEM_F32 ? i * 16 + j % 16 : i / 2 * 32 + j % 16 * 2 + i % 2);
 }
 
-static double value_of(const struct attention *a, size_t j, size_t i)
+static size_t value_at(const struct attention *a, size_t j, size_t i)
 {
-    return cache_element(a, a->type == GEM_F32 ? j * a->ldv + i : j / 2 * 2 * a->ldv + 2 * i + j % 2);
+    return a->type == GEM_F32 ? j * a->ldv + i : j / 2 * 2 * a->ldv + 2 * i + j % 2;
 }
+
+static double key_of(const struct attention *a, size_t j, size_t i) { return cache_element(a, key_at(a, j, i)); }
+static double value_of(const struct attention *a, size_t j, size_t i) { return cache_element(a, value_at(a, j, i)); }
 
 static void fill(struct attention *a, enum check_sign sign)
 {
@@ -198,6 +202,40 @@ static void check_value_case(const struct gem_kernels *k, struct attention a, en
     check_release();
 }
 
+/* ---- keys of values -------------------------------------------------------------------------------------------- */
+
+static gem_transpose_fn *transpose_fn(const struct gem_kernels *k, enum gem_type type)
+{
+    return type == GEM_F32 ? k->transpose_f32 : k->transpose_bf16;
+}
+
+/* n of the values' dimensions, from `first` on, become keys. */
+static void check_transpose_case(const struct gem_kernels *k, enum gem_type type, size_t n, size_t first, size_t ldv)
+{
+    const size_t size = size_of(type), pair = type == GEM_F32 ? 1 : 2;
+    struct attention values = {type, 1, 16, ldv, ldv, 16, 16, ldv, NULL, NULL};
+    struct attention keys = {type, 1, 16, n, n, n, n, 16, NULL, NULL};
+
+    check_case("n=%zu first=%zu ldv=%zu", n, first, ldv);
+    values.cache = check_buf(16 * ldv * size);
+    check_fill_bytes(values.cache, 16 * ldv * size); /* NaN among them: bits are what counts */
+    keys.cache = check_buf(16 * n * size);
+    transpose_fn(k, type)(keys.cache, (const char *)values.cache + first * pair * size, ldv, n);
+    for (size_t j = 0; j < 16; j++)
+        for (size_t i = 0; i < n; i++)
+            check_bits((const char *)keys.cache + key_at(&keys, j, i) * size,
+                       (const char *)values.cache + value_at(&values, j, first + i) * size, 1, size);
+    check_release();
+}
+
+static void check_transpose(const struct gem_kernels *k, enum gem_type type)
+{
+    for (size_t i = 0; i < COUNT(dims); i++)
+        for (size_t first = 0; first < 4; first++)
+            check_transpose_case(k, type, dims[i], first, dims[i] + first + i % 3);
+    for (size_t n = 1; n < 40 && type == GEM_F32; n += 2) check_transpose_case(k, type, n, 1, n + 1);
+}
+
 /* ---- all ------------------------------------------------------------------------------------------------------- */
 
 static void check_score(const struct gem_kernels *k, enum gem_type type)
@@ -224,6 +262,8 @@ static void check_type(const struct gem_kernels *k, enum gem_type type)
 {
     if (check_func(type == GEM_BF16 ? "score_bf16" : "score_f32", (check_fn *)score_fn(k, type))) check_score(k, type);
     if (check_func(type == GEM_BF16 ? "value_bf16" : "value_f32", (check_fn *)value_fn(k, type))) check_value(k, type);
+    if (check_func(type == GEM_BF16 ? "transpose_bf16" : "transpose_f32", (check_fn *)transpose_fn(k, type)))
+        check_transpose(k, type);
 }
 
 static void bench_type(const struct gem_kernels *k, enum gem_type type, size_t n_q, size_t d)
@@ -253,6 +293,18 @@ static void bench_type(const struct gem_kernels *k, enum gem_type type, size_t n
     check_release();
 }
 
+static void bench_transpose(const struct gem_kernels *k, enum gem_type type)
+{
+    const size_t n_bytes = (size_t)16 * 192 * size_of(type);
+    void *keys = check_buf(n_bytes), *values = check_buf(16 * 512 * size_of(type));
+
+    check_fill_bytes(values, 16 * 512 * size_of(type));
+    CHECK_BENCH(type == GEM_F32 ? "transpose_f32 16x192" : "transpose_bf16 16x192", (check_fn *)transpose_fn(k, type),
+                n_bytes, 0)
+    transpose_fn(k, type)(keys, values, 512, 192);
+    check_release();
+}
+
 void check_attention(const struct gem_kernels *k)
 {
     for (size_t t = 0; t < COUNT(types); t++) {
@@ -260,6 +312,7 @@ void check_attention(const struct gem_kernels *k)
             bench_type(k, types[t], 8, 256);
             bench_type(k, types[t], 64, 256);
             bench_type(k, types[t], 64, 512);
+            bench_transpose(k, types[t]);
         } else {
             check_type(k, types[t]);
         }

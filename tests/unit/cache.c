@@ -16,17 +16,82 @@ static struct gem_hparams shape(void)
     return h;
 }
 
+/* Global layers of 16 dimensions, 2 pairs of which are rotated; values of layer 1 are its keys. */
+static struct gem_hparams shape_of_shared(void)
+{
+    struct gem_hparams h = shape();
+
+    h.value_norm = true;
+    h.rope_global.n_rot = 2;
+    h.layers[1] = (struct gem_layer_hparams){.global = true, .k_eq_v = true, .head_dim = 16, .n_kv_heads = 3};
+    return h;
+}
+
 static void test_computed_size_is_the_size_taken(void) /* a session that takes more than was said fails the promise */
 {
-    const struct gem_hparams h = shape();
+    const struct gem_hparams shapes[] = {shape(), shape_of_shared()};
     struct gem_cache c;
 
-    for (enum gem_cache_type type = GEM_CACHE_F32; type <= GEM_CACHE_INT8; type++) {
-        CHECK_EQ(gem_cache_open(&c, &h, type, CONTEXT, CAP, NULL), GEM_OK);
-        CHECK_EQ(c.arena.peak, c.arena.cap);
-        CHECK_EQ(c.arena.cap, gem_cache_bytes(&h, type, CONTEXT, CAP));
-        gem_cache_close(&c);
+    for (int i = 0; i < 2; i++)
+        for (enum gem_cache_type type = GEM_CACHE_F32; type <= GEM_CACHE_INT8; type++) {
+            CHECK_EQ(gem_cache_open(&c, &shapes[i], type, CONTEXT, CAP, NULL), GEM_OK);
+            CHECK_EQ(c.arena.peak, c.arena.cap);
+            CHECK_EQ(c.arena.cap, gem_cache_bytes(&shapes[i], type, CONTEXT, CAP));
+            gem_cache_close(&c);
+        }
+}
+
+/* 4 of 16 dimensions of keys beside 16 of values, not 32; all where not everything else can be made of values. */
+static void test_keys_that_are_values_are_kept_once(void)
+{
+    const uint64_t positions = (uint64_t)3 * 1024, once = positions * (16 - 4);
+    struct gem_hparams h = shape_of_shared();
+    const uint64_t f32 = gem_cache_bytes(&h, GEM_CACHE_F32, 1024, CAP);
+    const uint64_t bf16 = gem_cache_bytes(&h, GEM_CACHE_BF16, 1024, CAP);
+    const uint64_t int8 = gem_cache_bytes(&h, GEM_CACHE_INT8, 1024, CAP);
+
+    h.layers[1].k_eq_v = false;
+    CHECK_EQ(gem_cache_bytes(&h, GEM_CACHE_F32, 1024, CAP), f32 + once * 4);
+    CHECK_EQ(gem_cache_bytes(&h, GEM_CACHE_BF16, 1024, CAP), bf16 + once * 2);
+    CHECK_EQ(gem_cache_bytes(&h, GEM_CACHE_INT8, 1024, CAP), int8);
+    h.layers[1].k_eq_v = true;
+    h.rope_global.n_rot = 8; /* all */
+    CHECK_EQ(gem_cache_bytes(&h, GEM_CACHE_F32, 1024, CAP), f32 + once * 4);
+    h.rope_global.n_rot = 3; /* the rest of either half is odd */
+    CHECK_EQ(gem_cache_bytes(&h, GEM_CACHE_F32, 1024, CAP), f32 + once * 4);
+    h.rope_global.n_rot = 2;
+    h.value_norm = false; /* values are no multiples of keys */
+    CHECK_EQ(gem_cache_bytes(&h, GEM_CACHE_F32, 1024, CAP), f32 + once * 4);
+}
+
+/* What is put comes out of a copy, keys and values at their own widths, and clearing reaches the last of both. */
+static void test_narrow_keys_are_copied_and_cleared(void)
+{
+    const struct gem_hparams h = shape_of_shared();
+    float k[4] = {0}, v[16] = {0};
+    struct gem_cache c, copy;
+    const struct gem_cache_layer *l;
+
+    CHECK_EQ(gem_cache_open(&c, &h, GEM_CACHE_F32, 512, CAP, NULL), GEM_OK);
+    CHECK_EQ(gem_cache_open(&copy, &h, GEM_CACHE_F32, 1024, CAP, NULL), GEM_OK);
+    for (uint32_t p = 0; p < 512; p++) {
+        k[3] = (float)p + 0.25f;
+        v[15] = (float)p + 0.5f;
+        for (uint32_t kv = 0; kv < 3; kv++) gem_cache_put(&c, &c.layers[1], kv, p, k, v);
+        gem_cache_commit(&c, 1);
     }
+    gem_cache_copy(&copy, &c);
+    l = &copy.layers[1];
+    for (size_t p = 0; p < 512; p++) {
+        CHECK_EQ(((float *)l->k)[(2 * l->cap + p / 16 * 16) * 4 + 3 * 16 + p % 16], (float)p + 0.25f);
+        CHECK_EQ(((float *)l->v)[(2 * l->cap + p) * 16 + 15], (float)p + 0.5f);
+    }
+    l = &c.layers[1];
+    gem_cache_clear(&c);
+    CHECK_EQ(((float *)l->k)[(size_t)3 * 512 * 4 - 1], 0);
+    CHECK_EQ(((float *)l->v)[(size_t)3 * 512 * 16 - 1], 0);
+    gem_cache_close(&copy);
+    gem_cache_close(&c);
 }
 
 /* Dimension i of head 1's key at position p, by the letter of kernels.h. */
@@ -136,6 +201,8 @@ int main(int argc, char **argv)
 {
     static const struct check_test tests[] = {
         {"computed_size_is_the_size_taken", test_computed_size_is_the_size_taken},
+        {"keys_that_are_values_are_kept_once", test_keys_that_are_values_are_kept_once},
+        {"narrow_keys_are_copied_and_cleared", test_narrow_keys_are_copied_and_cleared},
         {"ring_forgets_only_the_oldest", test_ring_forgets_only_the_oldest},
         {"taking_back_needs_the_window", test_taking_back_needs_the_window},
         {"bfloat16_lies_in_pairs", test_bfloat16_lies_in_pairs},
