@@ -228,7 +228,7 @@ GEM_API const char *gem_model_piece(const gem_model *model, int32_t token, size_
 /* ---- engine and session ------------------------------------------------------------------------------ */
 
 typedef struct gem_engine_options {
-    uint32_t n_threads; /* 0: one per physical core */
+    uint32_t n_threads; /* 0: one per physical core; where there are cores of two sizes, per large one */
     uint32_t chunk;     /* most rows computed at once, 1 to 4096; 0: 256 */
     uint64_t ple_ram;   /* bytes of per-layer embeddings kept in memory, which else stay in the file; 0: 16 MiB */
     uint64_t media_cache_bytes; /* of soft tokens kept from one call to the next; 0: 256 MiB */

@@ -14,6 +14,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 enum {
@@ -186,27 +187,89 @@ void gem_pool_run(struct gem_pool *pool, size_t n, size_t grain, gem_loop_fn *fn
     atomic_store(&pool->running, false);
 }
 
-/* Counts the CPUs of this process's affinity mask that come first among their core's siblings. */
+/* ---- cores ------------------------------------------------------------------------------------------------------- */
+
+/* The first number of a small file; fallback where there is none. */
+static int read_number(const char *path, int fallback)
+{
+    FILE *f = fopen(path, "r");
+    int n = fallback;
+
+    if (f && fscanf(f, "%d", &n) != 1) n = fallback;
+    if (f) fclose(f);
+    return n;
+}
+
+static int cpu_number(const char *sys, int cpu, const char *name, int fallback)
+{
+    char path[512];
+
+    snprintf(path, sizeof path, "%s/system/cpu/cpu%d/%s", sys, cpu, name);
+    return read_number(path, fallback);
+}
+
+/* Clears the CPUs of a list like "0-3,8" in a file. */
+static void clear_listed(const char *sys, const char *name, bool *set, int n)
+{
+    char path[512];
+    FILE *f;
+    int from, to, next = 0;
+
+    snprintf(path, sizeof path, "%s/%s", sys, name);
+    if (!(f = fopen(path, "r"))) return;
+    do {
+        if (fscanf(f, "%d", &from) != 1) break;
+        to = from;
+        if ((next = fgetc(f)) == '-' && fscanf(f, "%d", &to) == 1) next = fgetc(f);
+        for (int cpu = from < 0 ? 0 : from; cpu <= to && cpu < n; cpu++) set[cpu] = false;
+    } while (next == ',');
+    fclose(f);
+}
+
+/* Leaves the large cores in the set: Linux lists Intel's small ones, and tells the capacity of Arm's, of which small
+ * ones have less than half. */
+static void clear_small(const char *sys, bool *set, int n)
+{
+    int most = 0;
+
+    clear_listed(sys, "cpu_atom/cpus", set, n);
+    for (int cpu = 0; cpu < n; cpu++) {
+        const int capacity = set[cpu] ? cpu_number(sys, cpu, "cpu_capacity", 0) : 0;
+        if (capacity > most) most = capacity;
+    }
+    for (int cpu = 0; cpu < n && most > 0; cpu++)
+        if (set[cpu] && cpu_number(sys, cpu, "cpu_capacity", most) < most / 2) set[cpu] = false;
+}
+
+enum { MAX_CPUS = 1024 };
+
+unsigned gem_count_cores(const char *sys, const bool *usable, int n)
+{
+    bool large[MAX_CPUS] = {false};
+    unsigned n_large = 0, n_all = 0;
+
+    if (n > MAX_CPUS) n = MAX_CPUS;
+    memcpy(large, usable, (size_t)n * sizeof *large);
+    clear_small(sys, large, n);
+    for (int cpu = 0; cpu < n; cpu++) { /* a core is counted at the first of its CPUs that may be used */
+        const int first = usable[cpu] ? cpu_number(sys, cpu, "topology/thread_siblings_list", cpu) : -1;
+        if (first < 0 || (first != cpu && first < n && usable[first])) continue;
+        n_all++;
+        n_large += large[cpu];
+    }
+    return n_large ? n_large : n_all;
+}
+
 unsigned gem_physical_cores(void)
 {
     unsigned n = 0;
 #if defined(__linux__)
+    bool usable[MAX_CPUS] = {false};
     cpu_set_t set;
 
     if (sched_getaffinity(0, sizeof set, &set) == 0) {
-        for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-            char path[96];
-            int first = cpu;
-            FILE *f;
-
-            if (!CPU_ISSET(cpu, &set)) continue;
-            snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
-            if ((f = fopen(path, "r"))) {
-                if (fscanf(f, "%d", &first) != 1) first = cpu;
-                fclose(f);
-            }
-            if (first == cpu || !CPU_ISSET(first, &set)) n++;
-        }
+        for (int cpu = 0; cpu < MAX_CPUS && cpu < CPU_SETSIZE; cpu++) usable[cpu] = CPU_ISSET(cpu, &set);
+        n = gem_count_cores("/sys/devices", usable, MAX_CPUS);
     }
 #endif
     if (n == 0) {

@@ -19,7 +19,11 @@ unsigned gem_pool_threads(const struct gem_pool *pool);
 /* Runs fn over n items in pieces of `grain`, and returns when all are done. One caller at a time. */
 void gem_pool_run(struct gem_pool *pool, size_t n, size_t grain, gem_loop_fn *fn, void *context);
 
-/* Physical cores that this process may run on, at least 1. */
+/* Physical cores that this process may run on, at least 1; of a machine with two sizes of cores the large ones: loops
+ * end when their slowest piece does. */
 unsigned gem_physical_cores(void);
+/* The same by a tree like /sys/devices, of the CPUs i < n with usable[i]; what the tree leaves open are cores of one
+ * size and one CPU. */
+unsigned gem_count_cores(const char *sys, const bool *usable, int n);
 
 #endif

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -143,6 +144,53 @@ static void test_open_and_close(void) /* also before any worker has come up, and
     CHECK(pool == NULL && strstr(err.message, "100000"));
 }
 
+/* ---- cores ---------------------------------------------------------------------------------------------------- */
+
+static void put_file(const char *root, const char *path, const char *text)
+{
+    char command[1024];
+
+    snprintf(command, sizeof command, "mkdir -p \"$(dirname %s/%s)\" && echo '%s' >%s/%s", root, path, text, root,
+             path);
+    CHECK_EQ(system(command), 0);
+}
+
+static unsigned cores(const char *root, unsigned mask)
+{
+    bool usable[16];
+
+    for (int i = 0; i < 16; i++) usable[i] = mask >> i & 1;
+    return gem_count_cores(root, usable, 16);
+}
+
+static void test_cores(void)
+{
+    char root[] = "/tmp/gemmule-cores-XXXXXX", path[128], text[16], command[64];
+
+    CHECK(mkdtemp(root) != NULL);
+    CHECK_EQ(cores(root, 0xf), 4); /* a tree that says nothing */
+    CHECK_EQ(cores(root, 0), 0);
+    for (int cpu = 0; cpu < 8; cpu++) { /* CPUs 0 to 7 are two to a core, 8 to 11 one */
+        snprintf(path, sizeof path, "system/cpu/cpu%d/topology/thread_siblings_list", cpu);
+        snprintf(text, sizeof text, "%d-%d", cpu / 2 * 2, cpu / 2 * 2 + 1);
+        put_file(root, path, text);
+    }
+    CHECK_EQ(cores(root, 0xfff), 8);
+    CHECK_EQ(cores(root, 0xaa), 4); /* second CPUs of four cores */
+    put_file(root, "cpu_atom/cpus", "8-9,11");
+    CHECK_EQ(cores(root, 0xfff), 5);
+    CHECK_EQ(cores(root, 0xb00), 3); /* small ones alone */
+    put_file(root, "cpu_atom/cpus", "");
+    for (int cpu = 0; cpu < 12; cpu++) {
+        snprintf(path, sizeof path, "system/cpu/cpu%d/cpu_capacity", cpu);
+        put_file(root, path, cpu < 8 ? "398" : cpu < 11 ? "871" : "1024");
+    }
+    CHECK_EQ(cores(root, 0xfff), 4);
+    CHECK_EQ(cores(root, 0x0ff), 4); /* all alike among those that may be used */
+    snprintf(command, sizeof command, "rm -r %s", root);
+    CHECK_EQ(system(command), 0);
+}
+
 #ifndef NDEBUG
 static struct gem_pool *nested_pool;
 
@@ -188,7 +236,7 @@ int main(int argc, char **argv)
     static const struct check_test tests[] = {
         {"every_item_once", test_every_item_once}, {"loops_follow_each_other", test_loops_follow_each_other},
         {"sleepers_wake", test_sleepers_wake},     {"two_pools", test_two_pools_do_not_meet},
-        {"open_and_close", test_open_and_close},
+        {"open_and_close", test_open_and_close},   {"cores", test_cores},
 #ifndef NDEBUG
         {"nesting_asserts", test_nesting_asserts},
 #endif
