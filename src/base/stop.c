@@ -68,12 +68,21 @@ static bool give(struct gem_stop *s, size_t n)
     return go_on;
 }
 
+/* Text is taken in pieces of whole characters. What is held is shorter than the longest string. */
+static size_t piece_of(const char *text, size_t n)
+{
+    size_t piece = n < PIECE ? n : PIECE;
+
+    while (piece > 1 && piece < n && ((unsigned char)text[piece] & 0xc0) == 0x80) piece--;
+    return piece;
+}
+
 bool gem_stop_push(struct gem_stop *s, const char *text, size_t n)
 {
     bool go_on = true;
 
     while (n > 0 && s->found < 0) {
-        const size_t piece = n < PIECE ? n : PIECE; /* what is held is shorter than the longest string */
+        const size_t piece = piece_of(text, n);
         size_t at;
 
         memcpy(s->held + s->n_held, text, piece);

@@ -165,7 +165,7 @@ static unsigned cores(const char *root, unsigned mask)
 
 static void test_cores(void)
 {
-    char root[] = "/tmp/gemmule-cores-XXXXXX", path[128], text[16], command[64];
+    char root[] = "/tmp/gemmule-cores-XXXXXX", path[128], text[32], command[64];
 
     CHECK(mkdtemp(root) != NULL);
     CHECK_EQ(cores(root, 0xf), 4); /* a tree that says nothing */
