@@ -10,6 +10,16 @@ install(FILES LICENSE NOTICE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES third_party/yyjson/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME LICENSE.yyjson)
 install(FILES third_party/stb/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME LICENSE.stb)
 
+# Whoever links an archive must link what it needs; a shared library brings that itself.
+if(BUILD_SHARED_LIBS)
+    set(GEM_PC_PRIVATE "-pthread -lm")
+else()
+    set(GEM_PC_LIBS "-pthread -lm")
+    if(GEM_FFMPEG)
+        set(GEM_PC_REQUIRES "libavformat libavcodec libswscale libavutil")
+    endif()
+endif()
+
 set(cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/gemmule)
 install(EXPORT gemmuleTargets NAMESPACE gemmule:: DESTINATION ${cmake_dir})
 configure_package_config_file(cmake/gemmuleConfig.cmake.in gemmuleConfig.cmake INSTALL_DESTINATION ${cmake_dir}
@@ -18,12 +28,6 @@ write_basic_package_version_file(gemmuleConfigVersion.cmake COMPATIBILITY SameMi
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/gemmuleConfig.cmake ${CMAKE_CURRENT_BINARY_DIR}/gemmuleConfigVersion.cmake
     DESTINATION ${cmake_dir})
 
-# Whoever links an archive must link what it needs; a shared library brings that itself.
-if(BUILD_SHARED_LIBS)
-    set(GEM_PC_PRIVATE "-pthread -lm")
-else()
-    set(GEM_PC_LIBS "-pthread -lm")
-endif()
 # The file finds its prefix from where it lies, so that an installed tree can be moved.
 file(RELATIVE_PATH GEM_PC_PREFIX ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
 configure_file(cmake/gemmule.pc.in gemmule.pc @ONLY)
