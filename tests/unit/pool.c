@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  * tests/unit/pool.c - the pool of threads: every item once, nothing outlives a loop, sleepers wake, misuse asserts. */
+#define _GNU_SOURCE /* nftw */
 #include "unit/check.h"
 
 #include "base/threads.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -148,11 +153,25 @@ static void test_open_and_close(void) /* also before any worker has come up, and
 
 static void put_file(const char *root, const char *path, const char *text)
 {
-    char command[1024];
+    char full[512];
+    FILE *f;
 
-    snprintf(command, sizeof command, "mkdir -p \"$(dirname %s/%s)\" && echo '%s' >%s/%s", root, path, text, root,
-             path);
-    CHECK_EQ(system(command), 0);
+    snprintf(full, sizeof full, "%s/%s", root, path);
+    for (char *slash = full + strlen(root); (slash = strchr(slash, '/')); *slash++ = '/') {
+        *slash = 0;
+        CHECK(mkdir(full, 0700) == 0 || errno == EEXIST);
+    }
+    f = fopen(full, "w");
+    CHECK(f && fprintf(f, "%s\n", text) > 0);
+    if (f) fclose(f);
+}
+
+static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *where)
+{
+    (void)st;
+    (void)kind;
+    (void)where;
+    return remove(path);
 }
 
 static unsigned cores(const char *root, unsigned mask)
@@ -165,7 +184,7 @@ static unsigned cores(const char *root, unsigned mask)
 
 static void test_cores(void)
 {
-    char root[] = "/tmp/gemmule-cores-XXXXXX", path[128], text[32], command[64];
+    char root[] = "/tmp/gemmule-cores-XXXXXX", path[128], text[32];
 
     CHECK(mkdtemp(root) != NULL);
     CHECK_EQ(cores(root, 0xf), 4); /* a tree that says nothing */
@@ -187,8 +206,7 @@ static void test_cores(void)
     }
     CHECK_EQ(cores(root, 0xfff), 4);
     CHECK_EQ(cores(root, 0x0ff), 4); /* all alike among those that may be used */
-    snprintf(command, sizeof command, "rm -r %s", root);
-    CHECK_EQ(system(command), 0);
+    CHECK_EQ(nftw(root, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
 }
 
 #ifndef NDEBUG
