@@ -304,10 +304,13 @@ static void score_span(const struct block *b, const void *q, uint32_t p, uint32_
     }
 }
 
-/* x of each query by the scale of each position, where there are scales. */
-static void scale_columns(const struct block *b, const float *scale, uint32_t n, float *x)
+/* x of each query by the scale of each of n positions from p on; scales: of the layer, NULL where there are none. */
+static void scale_columns(const struct block *b, const float *scales, uint32_t p, uint32_t n, float *x)
 {
-    if (b->cache->type != GEM_CACHE_INT8) return;
+    const float *scale;
+
+    if (!scales) return;
+    scale = scales + gem_cache_scale(b->layer, b->kv, p);
     for (uint32_t i = 0; i < n_queries(b); i++, x += GEM_SPAN)
         for (uint32_t j = 0; j < n; j++) x[j] *= scale[j];
 }
@@ -318,16 +321,15 @@ static void attend_span(const struct block *b, uint32_t span, const struct gem_t
     const struct range all = panels_of(b, span);
     const uint32_t n = all.end - all.begin, n_q = n_queries(b);
     const size_t value = gem_cache_panel(b->layer, b->kv, all.begin, b->d) * gem_cache_element(b->cache->type);
-    const size_t scale = gem_cache_scale(b->layer, b->kv, all.begin);
     const size_t query = ((size_t)b->kv * b->f->n_rows + b->first) * b->group * b->d;
     const bool wide = b->cache->type == GEM_CACHE_F32, narrow = is_narrow(b->f, b->cache);
     const void *q = narrow ? (const void *)((uint16_t *)b->f->query + query) : (float *)b->f->query + query;
 
     score_span(b, q, all.begin, n, t);
-    scale_columns(b, b->layer->k_scale + scale, n, t->scores);
+    scale_columns(b, b->layer->k_scale, all.begin, n, t->scores);
     for (uint32_t i = 0; i < n_q; i++)
         softmax_row(b, b->first + i / b->group, all, t->scores + (size_t)i * GEM_SPAN, &out.top[i], &out.sum[i]);
-    scale_columns(b, b->layer->v_scale + scale, n, t->scores);
+    scale_columns(b, b->layer->v_scale, all.begin, n, t->scores);
     for (uint32_t i = 0; i < n_q && narrow; i++)
         kern->to_bf16(t->probs + (size_t)i * GEM_SPAN, t->scores + (size_t)i * GEM_SPAN, n);
     memset(out.value, 0, (size_t)n_q * b->d * sizeof *out.value);

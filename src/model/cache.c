@@ -122,8 +122,8 @@ void gem_cache_clear(struct gem_cache *c)
         memset(l->k, 0, l->k_bytes);
         memset(l->v, 0, l->v_bytes);
         if (c->type != GEM_CACHE_INT8) continue;
-        memset(l->k_scale, 0, l->k_bytes / l->head_dim * sizeof(float));
-        memset(l->v_scale, 0, l->v_bytes / l->head_dim * sizeof(float));
+        memset(l->k_scale, 0, (size_t)l->n_kv_heads * l->cap * sizeof(float));
+        memset(l->v_scale, 0, (size_t)l->n_kv_heads * l->cap * sizeof(float));
     }
     gem_cache_cut(c, 0);
 }
