@@ -146,14 +146,15 @@ def quantised_soft(folder, spec):
     return changed > 0
 
 
-def main():
-    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def wanted_packs(doc, packs, spec_of):
+    """(arguments, pack, its folder, its spec) of each pack that the command line asks for; the folder holds the spec."""
+    a = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     a.add_argument('out')
     a.add_argument('--only', default='*')
     a.add_argument('--golden', action='store_true')
     a.add_argument('--llama')
     a = a.parse_args()
-    for p in PACKS:
+    for p in packs:
         if not fnmatch.fnmatch(p['name'], a.only) or (a.golden and not p['golden']):
             continue
         folder = os.path.join(a.out, p['name'])
@@ -163,6 +164,11 @@ def main():
         with open(os.path.join(folder, 'spec.json'), 'w') as f:
             json.dump(spec, f, indent=1)
             f.write('\n')
+        yield a, p, folder, spec
+
+
+def main():
+    for a, p, folder, spec in wanted_packs(__doc__, PACKS, spec_of):
         sys.argv = ['oracle.py', os.path.join(folder, 'spec.json'), folder]
         oracle.main()
         if a.llama:

@@ -9,8 +9,6 @@ than 30 s (pieces with markers of their own, where the reference would cut), sou
 are not 16-bit mono. With --llama also mmproj.gguf, and text.gguf, the language model, by its converter, and whole.gguf, both in one.
 --golden: only the small ones that are committed in tests/golden/models. Needs torch, transformers 5.23, Pillow.
 """
-import argparse
-import fnmatch
 import json
 import os
 import shutil
@@ -25,7 +23,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import make_audio
-from make_media_cases import ENCODER, SHARED, TOP, WORDS, image, oracle, video
+from make_media_cases import ENCODER, SHARED, TOP, WORDS, image, oracle, video, wanted_packs
 from transformers.models.gemma4.feature_extraction_gemma4 import Gemma4AudioFeatureExtractor
 from transformers.models.gemma4_unified.feature_extraction_gemma4_unified import Gemma4UnifiedAudioFeatureExtractor
 
@@ -298,22 +296,7 @@ def one_file(folder, model):
 
 
 def main():
-    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    a.add_argument('out')
-    a.add_argument('--only', default='*')
-    a.add_argument('--golden', action='store_true')
-    a.add_argument('--llama')
-    a = a.parse_args()
-    for p in PACKS:
-        if not fnmatch.fnmatch(p['name'], a.only) or (a.golden and not p['golden']):
-            continue
-        folder = os.path.join(a.out, p['name'])
-        shutil.rmtree(folder, ignore_errors=True)
-        os.makedirs(folder)
-        spec = spec_of(p)
-        with open(os.path.join(folder, 'spec.json'), 'w') as f:
-            json.dump(spec, f, indent=1)
-            f.write('\n')
+    for a, p, folder, spec in wanted_packs(__doc__, PACKS, spec_of):
         model = oracle.build(spec)
         for c in spec['cases']:
             make_case(model, spec, c, folder)
