@@ -51,10 +51,11 @@ fuzz: ## run each fuzz target for SECONDS (60)
 	$(call compile,fuzz)
 	scripts/fuzz build/fuzz/tests/fuzz $(SECONDS)
 
-bench: ## time the kernels against their definitions
+bench: ## time each kernel beside what limits it on this machine
+	scripts/setup build
 	$(call configure,release)
-	$(call compile,release)
-	scripts/bench build/release
+	$(call compile,release) --target gemmule_cli
+	build/release/gemmule bench --kernels
 
 bench-peer: ## the whole program beside llama.cpp, which is built first (WORK=build/peer, GEM_SHARED)
 	scripts/setup build

@@ -769,6 +769,57 @@ GEM_API gem_status gem_chat_parser_message(gem_chat_parser *parser, size_t first
                                            gem_error *err);
 GEM_API void gem_chat_parser_close(gem_chat_parser *parser); /* accepts NULL */
 
+/* ---- is it as fast as it should be? ------------------------------------------------------------------ */
+
+/* What a kernel cannot be faster than. */
+typedef enum gem_limit {
+    GEM_LIMIT_MEMORY, /* bytes that must come from memory, by how fast this machine reads it */
+    GEM_LIMIT_CACHE,  /* bytes read from, or written to, the first-level cache, by how fast a core reads that */
+    GEM_LIMIT_INT8,   /* multiplications and additions of 8-bit integers, by a loop of the best instruction for them */
+    GEM_LIMIT_BF16,   /* of bfloat16; no limit where there is no instruction for them */
+    GEM_LIMIT_F32     /* of float32 */
+} gem_limit;
+enum { GEM_N_LIMITS = 5 };
+
+/* "memory", "cache", "int8", "bf16", "f32". Static storage; never NULL. */
+GEM_API const char *gem_limit_name(gem_limit limit);
+
+/* Bytes or operations per second, measured here and now; 0: there is no such instruction. A multiply-add is two. */
+typedef struct gem_machine_speed {
+    const char *cpu;                             /* instruction set, named as in gem_model_options */
+    uint32_t n_threads;                          /* that "all" stands for */
+    double one[GEM_N_LIMITS], all[GEM_N_LIMITS]; /* by gem_limit, of one thread and of all together */
+} gem_machine_speed;
+
+/* One kernel at work on one shape. Strings are static. */
+typedef struct gem_kernel_speed {
+    const char *kernel, *format; /* "gemm_packed", "Q4_0"; format "" where there is none */
+    uint32_t rows, columns;      /* of weights, or positions and their dimensions; without weights 0 and the elements */
+    uint32_t vectors;            /* activations or queries that are multiplied with them */
+    uint32_t n_threads;          /* each does the work of its own */
+    gem_limit limit;             /* the one that is nearest */
+    double rate, peak;           /* reached, of what `limit` counts, and what the machine can: per second */
+    double fraction;             /* of the peak; a little above 1 where something else disturbed measuring the peak */
+    double seconds;              /* of one call */
+} gem_kernel_speed;
+
+/* Return false to cancel. */
+typedef bool gem_kernel_speed_fn(void *user, const gem_kernel_speed *speed);
+
+typedef struct gem_speed_options {
+    const char *cpu;         /* as in gem_model_options */
+    uint32_t n_threads;      /* 0: one per physical core */
+    gem_kernel_speed_fn *fn; /* NULL: only the machine is measured, which takes half a second; else about 5 s */
+    void *user;
+    uint64_t reserved[4]; /* zero */
+} gem_speed_options;
+
+/* Times every kernel of an instruction set, on one thread and, where threads share what limits it, on all, and tells
+ * `fn` of each as it comes: it answers whether this build is as fast as it should be on this machine. Takes 256 MiB, or
+ * 16 MiB a thread where that is more. On a machine that does other work numbers are lower. machine may be NULL.
+ * GEM_E_ARGUMENT an unknown cpu, GEM_E_UNSUPPORTED one that this machine lacks, GEM_E_NOMEM, GEM_E_CANCELLED. */
+GEM_API gem_status gem_measure_speed(const gem_speed_options *options, gem_machine_speed *machine, gem_error *err);
+
 #ifdef __cplusplus
 }
 #endif

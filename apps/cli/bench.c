@@ -16,7 +16,7 @@ struct args {
     struct gem_cli_common common;
     const char *model;
     uint32_t n_prompt, n_gen, repetitions, n_sessions;
-    bool json, no_warmup;
+    bool kernels, json, no_warmup;
     struct gem_cli_engine_args engine;
 };
 
@@ -59,6 +59,11 @@ static const struct gem_cli_option options[] = {
      .kind = GEM_CLI_FLAG,
      .offset = offsetof(struct args, no_warmup),
      .help = "do not run it once beforehand, so that the first measurement pays for cold caches"},
+    {.name = "kernels",
+     .kind = GEM_CLI_FLAG,
+     .offset = offsetof(struct args, kernels),
+     .help = "instead of a model, time each kernel beside what limits it on this machine; with --threads, --cpu, "
+             "--json"},
     {.name = "json",
      .kind = GEM_CLI_FLAG,
      .offset = offsetof(struct args, json),
@@ -216,9 +221,32 @@ static int measure_all(const struct args *args, struct gem_cli_engine *engine, s
     return code;
 }
 
-static int run(const void *arguments)
+/* What as many threads read from memory in a second; 0: could not be measured. */
+static double read_bandwidth(const char *cpu, uint32_t n_threads)
 {
-    const struct args *args = arguments;
+    const gem_speed_options here = {.cpu = cpu, .n_threads = n_threads};
+    gem_machine_speed machine;
+
+    return gem_measure_speed(&here, &machine, NULL) ? 0 : machine.all[GEM_LIMIT_MEMORY];
+}
+
+/* Without a model; options that speak of one say nothing here. */
+static int run_kernels(const struct args *args)
+{
+    static const char *const known[] = {"kernels", "json", "threads", "cpu", "quiet"};
+
+    if (args->model) return gem_cli_usage("bench", "--kernels takes no MODEL");
+    for (size_t i = 0, k; i < args->common.n_given; i++) {
+        for (k = 0; k < GEM_CLI_COUNT(known) && strcmp(args->common.given[i], known[k]); k++) {}
+        if (k == GEM_CLI_COUNT(known))
+            return gem_cli_usage("bench", "--kernels and --%s contradict each other", args->common.given[i]);
+    }
+    gem_cli_interrupts_catch();
+    return gem_cli_bench_kernels(args->engine.cpu, args->engine.threads, args->json);
+}
+
+static int run_model(const struct args *args)
+{
     struct gem_cli_engine engine = {0};
     struct gem_cli_bench bench = {
         .path = args->model,
@@ -235,25 +263,37 @@ static int run(const void *arguments)
     if ((code = gem_cli_session_open(&engine, &args->engine, args->n_prompt + args->n_gen + 1))) goto done;
     bench.threads = gem_engine_threads(engine.engine);
     if ((code = measure_all(args, &engine, &bench))) goto done;
-    bench.bandwidth = gem_cli_read_bandwidth(bench.threads);
+    bench.bandwidth = read_bandwidth(args->engine.cpu, bench.threads);
     code = args->json ? gem_cli_bench_json(&bench) : gem_cli_bench_text(&bench);
 done:
     gem_cli_engine_close(&engine);
     return code;
 }
 
-static const char *const examples[] = {"gemmule bench -p 512 -n 64 -r 5 --json MODEL", NULL};
+static int run(const void *arguments)
+{
+    const struct args *args = arguments;
+
+    if (args->kernels) return run_kernels(args);
+    return args->model ? run_model(args) : gem_cli_usage("bench", "MODEL is missing");
+}
+
+static const char *const examples[] = {"gemmule bench -p 512 -n 64 -r 5 --json MODEL", "gemmule bench --kernels", NULL};
 
 const struct gem_cli_command gem_cli_bench = {
     .name = "bench",
-    .summary = "how fast a model runs on this machine",
+    .summary = "how fast a model, or each kernel, runs on this machine",
     .details =
         "Each repetition computes a new prompt of random but always the same token ids, and then generates; stop "
         "tokens do not end it. Shown are the median and the range of tokens per second, the time to the first "
         "token, the time to open the model and the peak of resident memory; and of what this machine's memory can "
-        "be read at, how much of the time of one token the weights alone take. JSON has every sample.",
+        "be read at, how much of the time of one token the weights alone take. JSON has every sample.\n"
+        "With --kernels and no model, each kernel of the instruction set is timed, on one thread and on all, and shown "
+        "beside the nearest of its limits: the bytes it needs from memory or from the first-level cache, by how fast "
+        "they are read here, and its multiplications and additions, by a loop of nothing else. It takes about 5 "
+        "seconds, and the machine should be idle.",
     .examples = examples,
-    .operands = {{"MODEL", false, GEM_CLI_FILE, offsetof(struct args, model),
+    .operands = {{"MODEL", true, GEM_CLI_FILE, offsetof(struct args, model),
                   "a native or GGUF file, or a Hugging Face folder"}},
     .n_operands = 1,
     .groups = {GEM_CLI_GROUP("Options", options, 0),

@@ -24,11 +24,10 @@ struct gem_cli_bench {
     struct gem_cli_sample samples[GEM_CLI_BENCH_MAX];
 };
 
-/* The best of a few passes over a buffer larger than caches; 0 when there is no memory or thread for it. */
-double gem_cli_read_bandwidth(uint32_t n_threads);
-
-/* 0 or an exit code. */
+/* These return 0 or an exit code. */
 int gem_cli_bench_text(const struct gem_cli_bench *bench);
 int gem_cli_bench_json(const struct gem_cli_bench *bench);
+/* Times the kernels of `cpu` (NULL: the best this machine has). */
+int gem_cli_bench_kernels(const char *cpu, uint32_t n_threads, bool json);
 
 #endif

@@ -78,6 +78,9 @@ void gem_ledger_give(struct gem_ledger *l, uint64_t n);
 /* What is left for mapped weights. */
 uint64_t gem_ledger_left(const struct gem_ledger *l);
 
+/* Flags of the instruction set `cpu` names, NULL: of all this machine has. */
+gem_status gem_choose_cpu(unsigned *flags, const char *cpu, gem_error *err);
+
 struct gem_media {
     const struct gem_model *model;
     gem_media_kind kind;

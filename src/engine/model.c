@@ -20,19 +20,17 @@ uint64_t gem_memory_available(void)
     return kib ? kib * 1024 : UINT64_MAX;
 }
 
-static gem_status choose_kernels(struct gem_model *m, const char *cpu, gem_error *err)
+gem_status gem_choose_cpu(unsigned *flags, const char *cpu, gem_error *err)
 {
     const unsigned have = gem_cpu_flags();
 
-    if (!cpu) {
-        gem_kernels_init(&m->kern, have);
-        return GEM_OK;
-    }
+    *flags = have;
+    if (!cpu) return GEM_OK;
     for (const struct gem_kernel_tier *t = gem_kernel_tiers; t < gem_kernel_tiers + GEM_N_KERNEL_TIERS; t++) {
         if (strcmp(cpu, t->name)) continue;
         if ((have & t->flags) != t->flags)
             return gem_fail(err, GEM_E_UNSUPPORTED, 0, "cpu: this machine does not have %s", cpu);
-        gem_kernels_init(&m->kern, t->flags);
+        *flags = t->flags;
         return GEM_OK;
     }
     return gem_fail(err, GEM_E_ARGUMENT, 0, "cpu: '%s' is none of c, avx2, avxvnni, avx512, avx512bf16", cpu);
@@ -344,6 +342,7 @@ static gem_status open_model(gem_model **out, const char *path, const gem_model_
 {
     gem_status st = GEM_E_NOMEM;
     struct gem_model *m;
+    unsigned cpu;
 
     if (o->precision != GEM_PRECISION_FAST && o->precision != GEM_PRECISION_EXACT)
         return gem_fail(err, GEM_E_ARGUMENT, 0, "precision: %d is neither fast (0) nor exact (1)", (int)o->precision);
@@ -355,7 +354,8 @@ static gem_status open_model(gem_model **out, const char *path, const gem_model_
     gem_fail(&m->no_tokenizer, GEM_E_UNSUPPORTED, 0, "%s: the model has no tokenizer", path);
     m->metadata_only = o->metadata_only;
     m->info.precision = o->precision;
-    if ((st = choose_kernels(m, o->cpu, err))) goto fail;
+    if ((st = gem_choose_cpu(&cpu, o->cpu, err))) goto fail;
+    gem_kernels_init(&m->kern, cpu);
     if ((st = open_files(m, path, err))) goto fail;
     if ((st = check_vocabulary(m, err))) goto fail;
     if ((st = find_towers(m, o->mmproj, err))) goto fail;

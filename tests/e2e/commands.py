@@ -5,6 +5,7 @@ import codecs
 import itertools
 import json
 import math
+import os
 import re
 import struct
 from pathlib import Path
@@ -248,6 +249,68 @@ class Bench(Case):
         text = self.good(*words, MODELS / '12b' / 'model').decode()
         self.assertIn('precision    exact', text)
         self.assertNotIn('generate ', text)
+
+
+class BenchKernels(Case):
+    """Every function of the kernels' table is timed, against limits that hold."""
+
+    @staticmethod
+    def table():
+        """Names of the functions in struct gem_kernels, and how many formats gemm_packed has."""
+        header = (Path(__file__).resolve().parents[2] / 'src' / 'kernels' / 'kernels.h').read_text()
+        struct = re.search(r'^struct gem_kernels {$(.*?)^};$', header, re.M | re.S).group(1)
+        functions = re.findall(r'^    gem_\w+_fn ([^;]+);', struct, re.M)
+        kinds = re.search(r'^enum gem_pack_kind {$(.*?)^};$', header, re.M | re.S).group(1)
+        return {re.match(r'\*(\w+)', one).group(1) for line in functions for one in line.split(', ')}, \
+            len(re.findall(r'GEM_PK_', kinds)) - 1
+
+    def check(self, report):
+        names, n_kinds = self.table()
+        self.assertGreater(len(names), 20)
+        self.assertEqual({row['kernel'] for row in report['kernels']}, names)
+        self.assertEqual(len({row['format'] for row in report['kernels'] if row['kernel'] == 'gemm_packed'}), n_kinds)
+        for row in report['kernels']:
+            many = 'all_threads' if row['threads'] > 1 else 'one_thread'
+            self.assertIn(row['threads'], (1, report['threads']))
+            self.assertGreater(row['fraction'], 0, row)
+            self.assertAlmostEqual(row['fraction'] * row['limit_per_second'] / row['per_second'], 1, places=6)
+            self.assertGreaterEqual(report['limits'][row['limit']][many], row['limit_per_second'])
+            # one call of `seconds` makes `per_second`, by shape and format
+            if row['limit'] in ('int8', 'bf16', 'f32') and row['rows']:
+                work = 2 * row['rows'] * row['columns'] * row['vectors'] * row['threads']
+                self.assertAlmostEqual(work / row['seconds'] / row['per_second'], 1, places=6)
+            if row['kernel'] == 'gemm_packed' and row['format'] == 'Q4_0' and row['limit'] == 'memory':
+                work = 18 * row['rows'] * row['columns'] / 32 * row['threads']
+                self.assertAlmostEqual(work / row['seconds'] / row['per_second'], 1, places=6)
+            if os.environ.get('GEM_OPTIMISED'):
+                self.assertLessEqual(row['fraction'], 1.3, row)
+
+    def test_json(self):
+        report = json.loads(self.good('bench', '--kernels', '--json', '-t', '2'))
+        self.assertEqual(report['threads'], 2)
+        self.check(report)
+        products = {row['threads'] for row in report['kernels'] if row['kernel'].startswith('gemm_')}
+        self.assertEqual(products, {1, 2})
+
+    def test_other_instruction_sets_and_text(self):
+        report = json.loads(self.good('bench', '--kernels', '--json', '-t', '1', env={**os.environ, 'GEMMULE_CPU': 'c'}))
+        self.assertEqual((report['cpu'], report['threads']), ('c', 1))
+        self.assertEqual(report['limits']['bf16'], {'one_thread': 0, 'all_threads': 0})
+        self.check(report)
+        if os.environ.get('GEM_QUICK'):
+            return
+        lines = self.good('bench', '--kernels', '-t', '1').decode().splitlines()
+        rows = [line.split() for line in lines[1:lines.index('')]]
+        self.assertEqual({row[0] for row in rows}, self.table()[0])
+        for row in rows:
+            self.assertEqual(row[-1], '%')
+            self.assertGreaterEqual(int(row[-2]), 0)
+
+    def test_refusals(self):
+        self.bad(2, 'bench', '--kernels', '--cpu', 'z80', says='--cpu is one of')
+        self.bad(2, 'bench', '--kernels', says='GEMMULE_CPU is one of', env={**os.environ, 'GEMMULE_CPU': 'z80'})
+        self.bad(2, 'bench', '--kernels', E2B, says='no MODEL')
+        self.bad(2, 'bench', '--kernels', '-p', '3', says='--prompt')
 
 
 class Ppl(Case):

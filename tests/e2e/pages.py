@@ -15,7 +15,7 @@ REQUIRED = {
     'tokenize': 'control ids pieces json decode',
     'inspect': 'tensors json ctx verify',
     'pack': 'output type threads quiet',
-    'bench': 'prompt generate repetitions json threads precision cpu',
+    'bench': 'prompt generate repetitions kernels json threads precision cpu',
     'ppl': 'window stride tokens json threads precision',
     'probe': 'output hidden rows greedy chunk threads precision',
     'version': 'help',

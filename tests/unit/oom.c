@@ -387,6 +387,15 @@ static void check_constraints(gem_model *model)
     check_operation("constraint from tools", constrain, &with_tools, 1000);
 }
 
+static gem_status measure_speed(const void *context, gem_error *err) { return gem_measure_speed(context, NULL, err); }
+
+static void test_measure_speed(void)
+{
+    const gem_speed_options options = {.cpu = "c", .n_threads = 3};
+
+    check_operation("gem_measure_speed", measure_speed, &options, 100);
+}
+
 /* ---- media ------------------------------------------------------------------------------------------- */
 
 static gem_status look_at(const void *context, gem_error *err)
@@ -628,9 +637,10 @@ static void test_sound(void)
 int main(int argc, char **argv)
 {
     static const struct check_test tests[] = {
-        {"counting", test_counting}, {"leak", test_a_leak_is_seen}, {"json", test_json}, {"pool", test_pool},
-        {"arena", test_arena},       {"models", test_models},       {"pack", test_pack}, {"packed", test_packed_models},
-        {"sound", test_sound},       {"media", test_media},
+        {"counting", test_counting}, {"leak", test_a_leak_is_seen},  {"json", test_json},
+        {"pool", test_pool},         {"arena", test_arena},          {"models", test_models},
+        {"pack", test_pack},         {"packed", test_packed_models}, {"sound", test_sound},
+        {"media", test_media},       {"speed", test_measure_speed},
     };
 
     return check_main(tests, sizeof tests / sizeof *tests, argc, argv);
