@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * tests/kernels/check.c - runs the checks tier by tier; `test_kernels --bench [name]` times them instead. */
+ * tests/kernels/check.c - runs the checks tier by tier. */
 #include "check.h"
 
 #include <inttypes.h>
@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -27,7 +26,6 @@ struct buf {
 static struct {
     struct gem_kernels definition;
     const char *tier, *filter;
-    bool bench;
     char func[64], at[160]; /* what is being checked */
     struct {
         check_fn *fn;
@@ -39,8 +37,6 @@ static struct {
 } state;
 
 const struct gem_kernels *check_definition(void) { return &state.definition; }
-
-bool check_benching(void) { return state.bench; }
 
 /* ---- functions and cases ------------------------------------------------------------------------------------- */
 
@@ -57,7 +53,7 @@ static bool is_new(check_fn *fn)
 
 bool check_func(const char *name, check_fn *fn)
 {
-    if (state.bench || (state.filter && !strstr(name, state.filter)) || !is_new(fn)) return false;
+    if ((state.filter && !strstr(name, state.filter)) || !is_new(fn)) return false;
     snprintf(state.func, sizeof state.func, "%s", name);
     state.at[0] = '\0';
     state.n_messages = 0;
@@ -208,67 +204,6 @@ void check_fill_bytes(void *x, size_t n)
     for (size_t i = 0; i < n; i++) ((uint8_t *)x)[i] = (uint8_t)check_rnd();
 }
 
-/* ---- timing -------------------------------------------------------------------------------------------------- */
-
-/* Of this thread, so that what else the machine does counts for little. */
-static uint64_t now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-struct check_timer check_timer_begin(const char *name, check_fn *fn, size_t n_bytes, size_t n_flops)
-{
-    struct check_timer t = {.name = name, .n_bytes = n_bytes, .n_flops = n_flops};
-
-    if (state.bench && (!state.filter || strstr(name, state.filter)) && is_new(fn)) t.repeats = 1;
-    return t;
-}
-
-static int by_time(const void *a, const void *b)
-{
-    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return (x > y) - (x < y);
-}
-
-static void report(struct check_timer *t)
-{
-    double ns;
-
-    qsort(t->runs, COUNT(t->runs), sizeof t->runs[0], by_time);
-    ns = (double)t->runs[COUNT(t->runs) / 2] / (double)t->repeats;
-    printf("%-28s %-7s %12.1f ns", t->name, state.tier, ns);
-    if (t->n_bytes) printf(" %8.2f GB/s", (double)t->n_bytes / ns);
-    if (t->n_flops) printf(" %8.2f GFLOP/s", (double)t->n_flops / ns);
-    printf("\n");
-    fflush(stdout);
-}
-
-/* First finds how many calls last 50 microseconds (which warms up as well), then takes the runs. */
-bool check_timer_next(struct check_timer *t)
-{
-    const uint64_t time = now(), ns = time - t->began;
-
-    if (!t->repeats) return false;
-    if (t->n_runs == 0) {
-        if (t->began && ns >= 50000)
-            t->n_runs = 1;
-        else if (t->began)
-            t->repeats *= 2;
-    } else {
-        t->runs[t->n_runs - 1] = ns;
-        if (t->n_runs++ == COUNT(t->runs)) {
-            report(t);
-            return false;
-        }
-    }
-    t->began = now();
-    return true;
-}
-
 /* ---- main ---------------------------------------------------------------------------------------------------- */
 
 /* A kernel read or wrote beyond a buffer: say where. No printf: it is not safe here. */
@@ -305,14 +240,13 @@ static void run_tier(const char *tier, unsigned cpu)
     check_attention(&k);
     check_packed(&k);
     check_pairs(&k);
-    if (!state.bench)
-        printf("%-6s %s: %zu functions\n", state.n_failed == failures ? "ok" : "FAILED", tier, state.n_funcs - funcs);
+    printf("%-6s %s: %zu functions\n", state.n_failed == failures ? "ok" : "FAILED", tier, state.n_funcs - funcs);
     fflush(stdout);
 }
 
 static int usage(void)
 {
-    printf("usage: test_kernels [--seed N] [--tier NAME] [--bench] [part of a function's name]\n");
+    printf("usage: test_kernels [--seed N] [--tier NAME] [part of a function's name]\n");
     return EXIT_FAILURE;
 }
 
@@ -321,9 +255,7 @@ int main(int argc, char **argv)
     const char *only = NULL;
 
     for (int a = 1; a < argc; a++) {
-        if (!strcmp(argv[a], "--bench"))
-            state.bench = true;
-        else if (!strcmp(argv[a], "--seed") && a + 1 < argc)
+        if (!strcmp(argv[a], "--seed") && a + 1 < argc)
             state.random = strtoull(argv[++a], NULL, 10);
         else if (!strcmp(argv[a], "--tier") && a + 1 < argc)
             only = argv[++a];
@@ -332,12 +264,6 @@ int main(int argc, char **argv)
         else
             state.filter = argv[a];
     }
-#if defined(GEM_SIMDE)
-    if (state.bench) {
-        printf("skipped: through SIMDe there is nothing to time\n");
-        return EXIT_SUCCESS;
-    }
-#endif
     signal(SIGSEGV, on_fault);
     signal(SIGBUS, on_fault);
     signal(SIGILL, on_fault);
@@ -349,6 +275,6 @@ int main(int argc, char **argv)
         else
             printf("skipped %s: this machine cannot run it\n", t->name);
     }
-    if (!state.bench && !state.n_funcs) return usage(); /* a filter that fits nothing checks nothing */
+    if (!state.n_funcs) return usage(); /* a filter that fits nothing checks nothing */
     return state.n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

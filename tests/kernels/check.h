@@ -12,7 +12,6 @@
  *           for (i ...) check_near(i, x[i], y[i], bound);
  *           check_release();
  *       }
- *   CHECK_BENCH("add_1536", (check_fn *)k->add, n_bytes, 0) k->add(x, y, 1536);
  */
 #ifndef GEM_KERNELS_CHECK_H
 #define GEM_KERNELS_CHECK_H
@@ -35,8 +34,7 @@ void check_pairs(const struct gem_kernels *k);
 
 /* The table of definitions, tier "c". */
 const struct gem_kernels *check_definition(void);
-/* Begins a function. False: a lower tier had this pointer already, or the command line asks for others or for --bench.
- */
+/* Begins a function. False: a lower tier had this pointer already, or the command line asks for others. */
 bool check_func(const char *name, check_fn *fn);
 
 /* Names the case at hand, for messages. */
@@ -65,23 +63,5 @@ void check_fill_f32(float *x, size_t n, enum check_sign sign);
 void check_fill_bf16(uint16_t *x, size_t n, enum check_sign sign);
 void check_fill_f16(uint16_t *x, size_t n, enum check_sign sign);
 void check_fill_bytes(void *x, size_t n);
-
-/* True with --bench: prepare data only then. */
-bool check_benching(void);
-struct check_timer {
-    size_t repeats, i; /* repeats: calls per run, so that a run is long against the clock */
-    size_t n_bytes, n_flops;
-    uint64_t began;
-    size_t n_runs;
-    uint64_t runs[31];
-    const char *name;
-};
-struct check_timer check_timer_begin(const char *name, check_fn *fn, size_t n_bytes, size_t n_flops);
-bool check_timer_next(struct check_timer *t);
-/* Times the statement that follows, median of 31 runs, in --bench; n_bytes and n_flops of one call give GB/s and
- * GFLOP/s (0: not shown). */
-#define CHECK_BENCH(name, fn, n_bytes, n_flops)                                                                        \
-    for (struct check_timer check_t = check_timer_begin(name, fn, n_bytes, n_flops); check_timer_next(&check_t);)      \
-        for (check_t.i = 0; check_t.i < check_t.repeats; check_t.i++)
 
 #endif

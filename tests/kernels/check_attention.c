@@ -266,55 +266,7 @@ static void check_type(const struct gem_kernels *k, enum gem_type type)
         check_transpose(k, type);
 }
 
-static void bench_type(const struct gem_kernels *k, enum gem_type type, size_t n_q, size_t d)
-{
-    enum { PANELS = 16 };
-    struct attention a = {type, n_q, PANELS * 16, d, d, d, d, PANELS * 16, NULL, NULL};
-    const size_t n_bytes = PANELS * 16 * d * size_of(type), n_flops = 2 * n_q * PANELS * 16 * d;
-    float *y = check_buf(n_q * (PANELS * 16 > d ? PANELS * 16 : d) * sizeof *y);
-    const void *x;
-    char name[64];
-
-    fill(&a, CHECK_MIXED);
-    x = operands(k, &a, 0);
-    snprintf(name, sizeof name, "score_%s 256x%zu x%zu", type == GEM_F32 ? "f32" : "bf16", d, n_q);
-    CHECK_BENCH(name, (check_fn *)score_fn(k, type), n_bytes, n_flops)
-    score_fn(k, type)(x, d, a.cache, y, PANELS * 16, n_q, PANELS, d);
-    check_release();
-
-    a = (struct attention){type, n_q, PANELS * 16, d, d, PANELS * 16, PANELS * 16, d, NULL, NULL};
-    y = check_buf(n_q * d * sizeof *y);
-    memset(y, 0, n_q * d * sizeof *y);
-    fill(&a, CHECK_MIXED);
-    x = operands(k, &a, 0);
-    snprintf(name, sizeof name, "value_%s 256x%zu x%zu", type == GEM_F32 ? "f32" : "bf16", d, n_q);
-    CHECK_BENCH(name, (check_fn *)value_fn(k, type), n_bytes, n_flops)
-    value_fn(k, type)(x, PANELS * 16, a.cache, d, y, d, n_q, PANELS * 16, d);
-    check_release();
-}
-
-static void bench_transpose(const struct gem_kernels *k, enum gem_type type)
-{
-    const size_t n_bytes = (size_t)16 * 192 * size_of(type);
-    void *keys = check_buf(n_bytes), *values = check_buf(16 * 512 * size_of(type));
-
-    check_fill_bytes(values, 16 * 512 * size_of(type));
-    CHECK_BENCH(type == GEM_F32 ? "transpose_f32 16x192" : "transpose_bf16 16x192", (check_fn *)transpose_fn(k, type),
-                n_bytes, 0)
-    transpose_fn(k, type)(keys, values, 512, 192);
-    check_release();
-}
-
 void check_attention(const struct gem_kernels *k)
 {
-    for (size_t t = 0; t < COUNT(types); t++) {
-        if (check_benching()) {
-            bench_type(k, types[t], 8, 256);
-            bench_type(k, types[t], 64, 256);
-            bench_type(k, types[t], 64, 512);
-            bench_transpose(k, types[t]);
-        } else {
-            check_type(k, types[t]);
-        }
-    }
+    for (size_t t = 0; t < COUNT(types); t++) check_type(k, types[t]);
 }

@@ -224,19 +224,6 @@ static void check_gemm_bf16_bf16(const struct gem_kernels *k)
             check_bf16_product(k, &(struct bf16_product){n, m, 75, 80, 75, n + 1}, CHECK_MIXED);
 }
 
-static void bench_bf16_product(const struct gem_kernels *k, size_t n, size_t m, size_t d)
-{
-    const uint16_t *w = (const uint16_t *)(const void *)random_rows(GEM_BF16, n, d, d, CHECK_MIXED);
-    const uint16_t *x = (const uint16_t *)(const void *)random_rows(GEM_BF16, m, d, d, CHECK_MIXED);
-    float *y = check_buf(n * m * sizeof *y);
-    char name[64];
-
-    snprintf(name, sizeof name, "gemm_bf16_bf16 %zux%zux%zu", n, m, d);
-    CHECK_BENCH(name, (check_fn *)k->gemm_bf16_bf16, n * d * 2, 2 * n * m * d)
-    k->gemm_bf16_bf16(w, d, x, d, y, n, n, m, d);
-    check_release();
-}
-
 /* ---- norm -------------------------------------------------------------------------------------------------- */
 
 /* scale: of x, to see that squares do not overflow and that eps counts. */
@@ -586,69 +573,8 @@ static void check_rope(const struct gem_kernels *k)
     }
 }
 
-/* ---- timing ------------------------------------------------------------------------------------------------ */
-
-static void bench_product(gem_gemm_fn *f, enum gem_type type, size_t n, size_t m, size_t k)
-{
-    const char *w = random_rows(type, n, k, k, CHECK_MIXED);
-    const float *x = random_f32(m * k, CHECK_MIXED);
-    float *y = check_buf(n * m * sizeof *y);
-    char name[64];
-
-    snprintf(name, sizeof name, "gemm_%s %zux%zu x%zu", type_name(type), n, k, m);
-    CHECK_BENCH(name, (check_fn *)f, n * k * size_of(type), 2 * n * m * k) f(w, k, x, k, y, n, n, m, k);
-    check_release();
-}
-
-static void bench_elements(const struct gem_kernels *k)
-{
-    enum { N = 6144 };
-    float *x = random_f32(N, CHECK_ONE_SIGN), *y = random_f32(N, CHECK_ONE_SIGN), *w = random_f32(N, CHECK_ONE_SIGN);
-    uint16_t *h = check_buf(N * sizeof *h);
-    float max;
-
-    /* Values that stay away from subnormals and infinity however often a function is applied. */
-    CHECK_BENCH("rms_norm 1536", (check_fn *)k->rms_norm, 1536 * 8, 0) k->rms_norm(y, x, w, 1536, 1e-6f);
-    CHECK_BENCH("gelu_mul 6144", (check_fn *)k->gelu_mul, N * 8, 0)
-    {
-        memcpy(y, w, N * sizeof *y);
-        k->gelu_mul(y, x, N);
-    }
-    CHECK_BENCH("sigmoid_mul 6144", (check_fn *)k->sigmoid_mul, N * 8, 0)
-    {
-        memcpy(y, w, N * sizeof *y);
-        k->sigmoid_mul(y, x, N);
-    }
-    CHECK_BENCH("softmax 512", (check_fn *)k->softmax, 512 * 4, 0) k->softmax(w, 512, &max);
-    CHECK_BENCH("softcap 6144", (check_fn *)k->softcap, N * 4, 0) k->softcap(x, N, 30.0f);
-    for (size_t i = 0; i < 128; i++) y[i] = 0.6f, w[i] = 0.8f;
-    CHECK_BENCH("rope 8x256", (check_fn *)k->rope, 8 * 256 * 4, 0) k->rope(x, 8, 256, y, w, 128);
-    CHECK_BENCH("add 1536", (check_fn *)k->add, 1536 * 8, 0) k->add(y, x, 1536);
-    CHECK_BENCH("add_scale 1536", (check_fn *)k->add_scale, 1536 * 8, 0) k->add_scale(y, x, 0.5f, 1536);
-    CHECK_BENCH("to_bf16 6144", (check_fn *)k->to_bf16, N * 6, 0) k->to_bf16(h, x, N);
-    check_release();
-}
-
-static void bench(const struct gem_kernels *k)
-{
-    static const enum gem_type types[] = {GEM_F32, GEM_F16, GEM_BF16};
-
-    for (size_t t = 0; t < COUNT(types); t++) {
-        bench_product(gemm_of(k, types[t]), types[t], 256, 1, 1536);
-        bench_product(gemm_of(k, types[t]), types[t], 256, 4, 1536);
-        bench_product(gemm_of(k, types[t]), types[t], 256, 128, 1536);
-        bench_product(gemm_of(k, types[t]), types[t], 32768, 1, 1536); /* from memory: 100 MB as bfloat16 */
-    }
-    bench_bf16_product(k, 256, 128, 1536);
-    bench_elements(k);
-}
-
 void check_float(const struct gem_kernels *k)
 {
-    if (check_benching()) {
-        bench(k);
-        return;
-    }
     check_gemm(k);
     check_gemm_bf16_bf16(k);
     check_rms_norm(k);

@@ -228,13 +228,6 @@ static void check_quantize(const struct gem_kernels *k)
         for (size_t s = 0; s < COUNT(sizes); s++)
             for (int i = 0; i < 4; i++) check_quantized(k, sizes[s], i & 1 ? CHECK_ONE_SIGN : CHECK_MIXED, i & 2);
     }
-    if (check_benching()) {
-        float *x = check_buf(2816 * sizeof *x);
-        void *act = check_buf_aligned(gem_act_bytes(2816), 64);
-        check_fill_f32(x, 2816, CHECK_MIXED);
-        CHECK_BENCH("quantize_2816", (check_fn *)k->quantize, 2816 * sizeof *x, 0) k->quantize(act, x, 2816);
-        check_release();
-    }
 }
 
 /* ---- products ---------------------------------------------------------------------------------------------- */
@@ -399,33 +392,6 @@ static void check_whole(const struct gem_kernels *kernels, size_t f, size_t k)
     check_release();
 }
 
-/* One activation and eight against a matrix that no cache holds: GB/s of weights. Up to 64 against one of 1024 rows:
- * GFLOP/s. The definition takes seconds: one activation, small matrix. */
-static void bench_kind(gem_gemm_packed_fn *fn, enum gem_pack_kind kind)
-{
-    enum { K = 2816, M = 64, ROWS = 1024 };
-    const size_t panel_bytes = gem_panel_bytes(kind, K), n_panels = ((size_t)96 << 20) / panel_bytes;
-    uint8_t *panels = check_buf_aligned(n_panels * panel_bytes, 64);
-    char *act = check_buf_aligned(M * gem_act_bytes(K), 64), name[40];
-    float *y = check_buf((8 * n_panels * GEM_PANEL + M * ROWS) * sizeof *y);
-    const size_t n_flops = (size_t)2 * ROWS * K;
-    const bool slow = fn == check_definition()->gemm_packed[kind];
-
-    fill_panel(kind, panels, K, RANDOM);
-    for (size_t p = 1; p < n_panels; p++) memcpy(panels + p * panel_bytes, panels, panel_bytes);
-    fill_acts(act, M, K, RANDOM);
-    for (size_t m = 1; m <= 8 && !slow; m += 7) {
-        snprintf(name, sizeof name, "gemm_packed_%s_m%zu_ram", kind_names[kind], m);
-        CHECK_BENCH(name, (check_fn *)fn, n_panels * panel_bytes, 0)
-        fn(panels, n_panels, n_panels * GEM_PANEL, act, m, y, n_panels * GEM_PANEL, K);
-    }
-    for (size_t m = 1; m <= (slow ? 1 : M); m *= 4) {
-        snprintf(name, sizeof name, "gemm_packed_%s_m%zu", kind_names[kind], m);
-        CHECK_BENCH(name, (check_fn *)fn, 0, m * n_flops) fn(panels, ROWS / GEM_PANEL, ROWS, act, m, y, ROWS, K);
-    }
-    check_release();
-}
-
 static void check_gemm_packed(const struct gem_kernels *k)
 {
     for (int kind = GEM_PK_NONE + 1; kind < GEM_N_PK; kind++) {
@@ -441,7 +407,6 @@ static void check_gemm_packed(const struct gem_kernels *k)
             for (size_t f = 0; f < COUNT(formats); f++)
                 if (gem_pack_kind_of(formats[f].type) == (enum gem_pack_kind)kind) check_whole(k, f, 512);
         }
-        if (check_benching()) bench_kind(fn, (enum gem_pack_kind)kind);
     }
 }
 

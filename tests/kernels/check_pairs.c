@@ -101,28 +101,10 @@ static void check_product(const struct gem_kernels *k, struct product p, enum ch
     check_release();
 }
 
-static void bench(const struct gem_kernels *k)
-{
-    enum { N = 768, M = 64, K = 768 };
-    uint16_t *panels, *x;
-    float *y;
-
-    if (!check_benching()) return;
-    panels = calloc(N / GEM_PANEL, gem_pairs_bytes(K));
-    x = calloc(M * K, sizeof *x);
-    y = calloc(M * N, sizeof *y);
-    CHECK_BENCH("gemm_pairs_768x768_64", (check_fn *)k->gemm_pairs, 0, (size_t)2 * N * M * K)
-    k->gemm_pairs(panels, N, x, K, M, y, N, K);
-    free(panels);
-    free(x);
-    free(y);
-}
-
 void check_pairs(const struct gem_kernels *k)
 {
     static const size_t sizes[] = {1, 2, 3, 15, 16, 31, 33, 64, 72};
 
-    bench(k);
     if (!check_func("gemm_pairs", (check_fn *)k->gemm_pairs)) return;
     for (size_t s = 0; s < COUNT(sizes); s++)
         for (int sign = 0; sign < 2; sign++) {
