@@ -258,7 +258,7 @@ typedef struct gem_session_options {
     uint32_t context;     /* capacity in tokens; 0: 8192 or the model's trained context, whichever is less */
     uint32_t local_slack; /* tokens by which a session can be taken back without recomputing; 0: 1024 */
     /* Keys and values in 8 bits, with a scale for each position and head, instead of bfloat16: half the memory
-     * (four fifths in K = V layers) for slightly other answers (docs/performance.md). GEM_E_ARGUMENT in the exact tier.
+     * for slightly other answers (docs/performance.md). GEM_E_ARGUMENT in the exact tier.
      */
     bool int8_cache;
     uint64_t reserved[7];

@@ -13,7 +13,7 @@
 struct args {
     struct gem_cli_common common;
     const char *model, *precision;
-    bool tensors, json, verify;
+    bool tensors, json, verify, int8_cache;
     uint32_t ctx;
 };
 
@@ -45,6 +45,10 @@ static const struct gem_cli_option options[] = {
      .choices = precisions,
      .fallback = "fast",
      .help = "the tier whose memory is shown"},
+    {.name = "int8-cache",
+     .kind = GEM_CLI_FLAG,
+     .offset = offsetof(struct args, int8_cache),
+     .help = "the memory of sessions with keys and values in 8 bits"},
 };
 
 /* In the order of gem_model_info. A field that is 0, or "", says that the model has no such thing. */
@@ -119,28 +123,28 @@ static void collect_formats(struct gem_cli_inspection *in)
     }
 }
 
-static void add_memory(struct gem_cli_inspection *in, uint32_t context)
+static void add_memory(struct gem_cli_inspection *in, uint32_t context, bool int8_cache)
 {
-    const gem_session_options session = {.context = context};
+    const gem_session_options session = {.context = context, .int8_cache = int8_cache};
 
     in->memory[in->n_memory++] =
         (struct gem_cli_memory){.context = context, .bytes = gem_session_bytes(in->model, &session, NULL)};
 }
 
-static void collect_memory(struct gem_cli_inspection *in, uint32_t ctx)
+static void collect_memory(struct gem_cli_inspection *in, uint32_t ctx, bool int8_cache)
 {
     static const uint32_t usual[] = {4096, 8192, 32768};
     const uint32_t trained = gem_model_get_info(in->model)->context;
 
     in->engine_bytes = gem_engine_bytes(in->model, NULL);
     if (ctx) {
-        add_memory(in, ctx);
+        add_memory(in, ctx, int8_cache);
         return;
     }
     for (size_t i = 0; i < GEM_CLI_COUNT(usual); i++) {
-        if (usual[i] < trained) add_memory(in, usual[i]);
+        if (usual[i] < trained) add_memory(in, usual[i], int8_cache);
     }
-    add_memory(in, trained);
+    add_memory(in, trained, int8_cache);
 }
 
 /* ---- as text ------------------------------------------------------------------------------------------------ */
@@ -289,13 +293,15 @@ static int run(const void *arguments)
     const struct args *args = arguments;
     struct gem_cli_inspection in = {.path = args->model};
     gem_model *model = NULL;
-    int code = gem_cli_metadata_open(&model, args->model, args->precision);
+    int code;
 
-    if (code) return code;
+    if (args->int8_cache && gem_cli_precision(args->precision) == GEM_PRECISION_EXACT)
+        return gem_cli_usage("inspect", "--int8-cache and --precision exact contradict each other");
+    if ((code = gem_cli_metadata_open(&model, args->model, args->precision))) return code;
     if (args->verify && (code = verify(model))) goto done;
     in.model = model;
     collect_formats(&in);
-    collect_memory(&in, args->ctx);
+    collect_memory(&in, args->ctx, args->int8_cache);
     code = args->json ? gem_cli_inspect_json(&in, args->tensors) : print_text(&in, args->tensors);
 done:
     gem_model_close(model);

@@ -91,10 +91,10 @@ static void store_head(const struct gem_kernels *kern, const struct gem_cache *c
         gem_cache_put(c, l, head, position, half, half + k_dim);
         break;
     case GEM_CACHE_INT8:
-        memset(byte, 0, 2 * d);
-        l->k_scale[at] = quantize_row(byte, k, d);
-        l->v_scale[at] = quantize_row(byte + d, v, d);
-        gem_cache_put(c, l, head, position, byte, byte + d);
+        memset(byte, 0, k_dim + d);
+        l->k_scale[at] = quantize_row(byte, k, k_dim);
+        l->v_scale[at] = quantize_row(byte + k_dim, v, d);
+        gem_cache_put(c, l, head, position, byte, byte + k_dim);
         break;
     }
 }
@@ -254,56 +254,6 @@ static void softmax_row(const struct block *b, uint32_t row, struct range all, f
     *sum = b->f->kern->softmax(s, all.end - all.begin, top);
 }
 
-/* n positions of keys or values in the type that kernels take. */
-static const void *panels(const struct block *b, const uint8_t *stored, uint32_t n, const struct gem_thread_scratch *t)
-{
-    if (b->cache->type != GEM_CACHE_INT8) return stored;
-    b->f->kern->int8_to_bf16(t->panels, (const int8_t *)stored, (size_t)n * b->d);
-    return t->panels;
-}
-
-/* Positions whose keys are put together at a time: they stay near the processor. */
-enum { JOINED = 2 * GEM_PANEL };
-
-/* Keys of n positions, of a layer that keeps only the rotated dimensions of them and has the others in its values. */
-static const void *joined_keys(const struct block *b, const uint8_t *k, const uint8_t *v, uint32_t n,
-                               const struct gem_thread_scratch *t)
-{
-    const size_t panel = GEM_PANEL * gem_cache_element(b->cache->type), k_dim = b->layer->key_dim, rest = b->d - k_dim;
-    const size_t n_rot = k_dim / 2, two = sizeof(uint32_t); /* one float32, or a pair of bfloat16 */
-    gem_transpose_fn *transpose =
-        b->cache->type == GEM_CACHE_F32 ? b->f->kern->transpose_f32 : b->f->kern->transpose_bf16;
-    uint8_t *out = (uint8_t *)t->panels;
-
-    for (; n > 0; n -= GEM_PANEL, k += panel * k_dim, v += panel * b->d, out += panel * b->d) {
-        memcpy(out, k, panel * k_dim);
-        transpose(out + panel * k_dim, v + n_rot * two, b->d, rest / 2);
-        transpose(out + panel * (k_dim + rest / 2), v + (b->d / 2 + n_rot) * two, b->d, rest / 2);
-    }
-    return t->panels;
-}
-
-/* Scores of the n positions from p on. */
-static void score_span(const struct block *b, const void *q, uint32_t p, uint32_t n, const struct gem_thread_scratch *t)
-{
-    const struct gem_cache_layer *l = b->layer;
-    const size_t element = gem_cache_element(b->cache->type);
-    const size_t k_step = l->key_dim * element, v_step = l->head_dim * element;
-    const uint8_t *k = l->k + gem_cache_panel(l, b->kv, p, l->key_dim) * element;
-    const uint8_t *v = l->v + gem_cache_panel(l, b->kv, p, l->head_dim) * element;
-    gem_score_fn *score = b->cache->type == GEM_CACHE_F32 ? b->f->kern->score_f32 : b->f->kern->score_bf16;
-
-    if (l->key_dim == l->head_dim) {
-        score(q, b->d, panels(b, k, n, t), t->scores, GEM_SPAN, n_queries(b), n / GEM_PANEL, b->d);
-        return;
-    }
-    for (uint32_t at = 0, m; at < n; at += m) {
-        m = n - at < JOINED ? n - at : JOINED;
-        score(q, b->d, joined_keys(b, k + at * k_step, v + at * v_step, m, t), t->scores + at, GEM_SPAN, n_queries(b),
-              m / GEM_PANEL, b->d);
-    }
-}
-
 /* x of each query by the scale of each of n positions from p on; scales: of the layer, NULL where there are none. */
 static void scale_columns(const struct block *b, const float *scales, uint32_t p, uint32_t n, float *x)
 {
@@ -315,27 +265,117 @@ static void scale_columns(const struct block *b, const float *scales, uint32_t p
         for (uint32_t j = 0; j < n; j++) x[j] *= scale[j];
 }
 
+/* n positions of keys or values, of dim elements each, in the type that kernels take; of int8 in `room`. */
+static const uint8_t *panels(const struct block *b, const uint8_t *stored, uint32_t n, uint32_t dim, uint16_t *room)
+{
+    if (b->cache->type != GEM_CACHE_INT8) return stored;
+    b->f->kern->int8_to_bf16(room, (const int8_t *)stored, (size_t)n * dim);
+    return (const uint8_t *)room;
+}
+
+/* What n positions of values, as kernels take them, have of keys: the dimensions that are not rotated. Panels of them
+ * begin `step` bytes apart. */
+static void keys_of_values(const struct block *b, uint8_t *out, size_t step, const uint8_t *v, uint32_t n)
+{
+    const bool wide = b->cache->type == GEM_CACHE_F32;
+    const size_t panel = GEM_PANEL * (wide ? sizeof(float) : sizeof(uint16_t)), two = sizeof(uint32_t);
+    const size_t n_rot = b->layer->key_dim / 2, rest = b->d - b->layer->key_dim; /* two: a float32, or a pair */
+    gem_transpose_fn *transpose = wide ? b->f->kern->transpose_f32 : b->f->kern->transpose_bf16;
+
+    for (; n > 0; n -= GEM_PANEL, v += panel * b->d, out += step) {
+        transpose(out, v + n_rot * two, b->d, rest / 2);
+        transpose(out + panel * rest / 2, v + (b->d / 2 + n_rot) * two, b->d, rest / 2);
+    }
+}
+
+/* Where a layer that keeps only the rotated dimensions of keys has those of n positions, and its values. */
+struct shared_keys {
+    const uint8_t *k, *v;
+    uint32_t p, n;
+    float *s; /* scores of the first query, those of others GEM_SPAN on */
+};
+
+/* Both parts of keys side by side, which have one scale: 1. */
+static void score_joined(const struct block *b, const void *q, const struct shared_keys *x,
+                         const struct gem_thread_scratch *t)
+{
+    const bool wide = b->cache->type == GEM_CACHE_F32;
+    const size_t panel = GEM_PANEL * (wide ? sizeof(float) : sizeof(uint16_t)), k_bytes = panel * b->layer->key_dim;
+    uint8_t *keys = (uint8_t *)t->panels;
+
+    for (uint32_t i = 0; i < x->n / GEM_PANEL; i++) memcpy(keys + i * panel * b->d, x->k + i * k_bytes, k_bytes);
+    keys_of_values(b, keys + k_bytes, panel * b->d, x->v, x->n);
+    (wide ? b->f->kern->score_f32 : b->f->kern->score_bf16)(q, b->d, keys, x->s, GEM_SPAN, n_queries(b),
+                                                            x->n / GEM_PANEL, b->d);
+}
+
+/* In int8 the two parts have scales of their own: two scores, each by the scale of its position, are added. Values are
+ * in t->panels. */
+static void score_apart(const struct block *b, const void *q, const struct shared_keys *x,
+                        const struct gem_thread_scratch *t)
+{
+    const uint32_t k_dim = b->layer->key_dim, rest = b->d - k_dim, n_q = n_queries(b);
+    const size_t at = gem_cache_scale(b->layer, b->kv, x->p), q_bytes = is_narrow(b->f, b->cache) ? 2 : 4;
+    const float *k_scale = b->layer->k_scale + at, *v_scale = b->layer->v_scale + at;
+    gem_score_fn *score = b->f->kern->score_bf16;
+
+    score(q, b->d, panels(b, x->k, x->n, k_dim, t->joined), x->s, GEM_SPAN, n_q, x->n / GEM_PANEL, k_dim);
+    keys_of_values(b, (uint8_t *)t->joined, GEM_PANEL * rest * sizeof(uint16_t), x->v, x->n);
+    score((const char *)q + k_dim * q_bytes, b->d, t->joined, t->rest, GEM_JOINED, n_q, x->n / GEM_PANEL, rest);
+    for (uint32_t i = 0; i < n_q; i++)
+        for (uint32_t j = 0; j < x->n; j++)
+            x->s[i * GEM_SPAN + j] = x->s[i * GEM_SPAN + j] * k_scale[j] + t->rest[i * GEM_JOINED + j] * v_scale[j];
+}
+
+/* Scores of the n positions from p on, by the scales of their keys; values: theirs, as kernels take them. */
+static void score_span(const struct block *b, const void *q, uint32_t p, uint32_t n, const uint8_t *values,
+                       const struct gem_thread_scratch *t)
+{
+    const struct gem_cache_layer *l = b->layer;
+    const bool wide = b->cache->type == GEM_CACHE_F32;
+    const size_t element = gem_cache_element(b->cache->type), v_step = b->d * (wide ? sizeof(float) : sizeof(uint16_t));
+    const uint8_t *k = l->k + gem_cache_panel(l, b->kv, p, l->key_dim) * element;
+
+    if (l->key_dim == b->d) {
+        (wide ? b->f->kern->score_f32 : b->f->kern->score_bf16)(q, b->d, panels(b, k, n, b->d, t->panels), t->scores,
+                                                                GEM_SPAN, n_queries(b), n / GEM_PANEL, b->d);
+        scale_columns(b, l->k_scale, p, n, t->scores);
+        return;
+    }
+    for (uint32_t at = 0; at < n; at += GEM_JOINED) {
+        const struct shared_keys x = {.k = k + at * l->key_dim * element,
+                                      .v = values + at * v_step,
+                                      .p = p + at,
+                                      .n = n - at < GEM_JOINED ? n - at : GEM_JOINED,
+                                      .s = t->scores + at};
+        (l->k_scale ? score_apart : score_joined)(b, q, &x, t);
+    }
+}
+
+/* Keys of int8 that are kept whole take the place of values in t->panels, which then come there again. */
 static void attend_span(const struct block *b, uint32_t span, const struct gem_thread_scratch *t, struct part out)
 {
     const struct gem_kernels *kern = b->f->kern;
     const struct range all = panels_of(b, span);
     const uint32_t n = all.end - all.begin, n_q = n_queries(b);
-    const size_t value = gem_cache_panel(b->layer, b->kv, all.begin, b->d) * gem_cache_element(b->cache->type);
+    const uint8_t *stored =
+        b->layer->v + gem_cache_panel(b->layer, b->kv, all.begin, b->d) * gem_cache_element(b->cache->type);
     const size_t query = ((size_t)b->kv * b->f->n_rows + b->first) * b->group * b->d;
     const bool wide = b->cache->type == GEM_CACHE_F32, narrow = is_narrow(b->f, b->cache);
+    const bool whole = b->layer->key_dim == b->d;
     const void *q = narrow ? (const void *)((uint16_t *)b->f->query + query) : (float *)b->f->query + query;
+    const uint8_t *values = whole ? stored : panels(b, stored, n, b->d, t->panels);
 
-    score_span(b, q, all.begin, n, t);
-    scale_columns(b, b->layer->k_scale, all.begin, n, t->scores);
+    score_span(b, q, all.begin, n, values, t);
     for (uint32_t i = 0; i < n_q; i++)
         softmax_row(b, b->first + i / b->group, all, t->scores + (size_t)i * GEM_SPAN, &out.top[i], &out.sum[i]);
     scale_columns(b, b->layer->v_scale, all.begin, n, t->scores);
     for (uint32_t i = 0; i < n_q && narrow; i++)
         kern->to_bf16(t->probs + (size_t)i * GEM_SPAN, t->scores + (size_t)i * GEM_SPAN, n);
     memset(out.value, 0, (size_t)n_q * b->d * sizeof *out.value);
-    (wide ? kern->value_f32 : kern->value_bf16)(narrow ? (const void *)t->probs : t->scores, GEM_SPAN,
-                                                panels(b, b->layer->v + value, n, t), b->d, out.value, b->d, n_q, n,
-                                                b->d);
+    if (whole) values = panels(b, stored, n, b->d, t->panels);
+    (wide ? kern->value_f32 : kern->value_bf16)(narrow ? (const void *)t->probs : t->scores, GEM_SPAN, values, b->d,
+                                                out.value, b->d, n_q, n, b->d);
 }
 
 /* ---- combining spans ------------------------------------------------------------------------------------------- */

@@ -25,11 +25,11 @@ size_t gem_cache_element(enum gem_cache_type type)
 }
 
 /* What is not rotated are two runs of dimensions, which kernels take as pairs. */
-static uint32_t key_dim(const struct gem_hparams *h, uint32_t i, enum gem_cache_type type)
+static uint32_t key_dim(const struct gem_hparams *h, uint32_t i)
 {
     const struct gem_layer_hparams *l = &h->layers[i];
     const uint32_t n_rot = l->global ? h->rope_global.n_rot : h->rope_local.n_rot;
-    const bool shared = l->k_eq_v && h->value_norm && type != GEM_CACHE_INT8;
+    const bool shared = l->k_eq_v && h->value_norm;
 
     return shared && (l->head_dim / 2 - n_rot) % 2 == 0 ? 2 * n_rot : l->head_dim;
 }
@@ -52,7 +52,7 @@ uint64_t gem_cache_bytes(const struct gem_hparams *h, enum gem_cache_type type, 
 
     for (uint32_t i = 0; i < h->n_own; i++) {
         const uint32_t cap = layer_cap(h, i, context, local_cap);
-        n += layer_bytes(h, i, type, cap, key_dim(h, i, type)) + layer_bytes(h, i, type, cap, h->layers[i].head_dim);
+        n += layer_bytes(h, i, type, cap, key_dim(h, i)) + layer_bytes(h, i, type, cap, h->layers[i].head_dim);
         n += 2 * scale_bytes(h, i, type, cap);
     }
     return n;
@@ -71,7 +71,7 @@ gem_status gem_cache_open(struct gem_cache *c, const struct gem_hparams *h, enum
     c->layers = gem_arena_take(&c->arena, h->n_own * sizeof *c->layers);
     for (uint32_t i = 0; i < h->n_own; i++) {
         const uint32_t cap = layer_cap(h, i, context, local_cap);
-        const uint32_t dim = h->layers[i].head_dim, k_dim = key_dim(h, i, type);
+        const uint32_t dim = h->layers[i].head_dim, k_dim = key_dim(h, i);
 
         c->layers[i] = (struct gem_cache_layer){.cap = cap,
                                                 .head_dim = dim,

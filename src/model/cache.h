@@ -6,8 +6,7 @@
  *
  * K = V. Where a layer's values are its keys before their norm's weight w and rotation, a dimension i of a key that is
  * not rotated is w[i] times that of the value. Such a layer keeps the rotated dimensions of keys only, a quarter of
- * them in Gemma 4; attention takes the others from the values (attention.c). In int8, where the two have scales of
- * their own, keys are kept whole. */
+ * them in Gemma 4; attention takes the others from the values (attention.c), in int8 with the value's scale. */
 #ifndef GEM_MODEL_CACHE_H
 #define GEM_MODEL_CACHE_H
 

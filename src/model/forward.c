@@ -106,6 +106,8 @@ static void layout(struct gem_forward *f, unsigned n_threads)
             .top = take(a, queries, sizeof(float)),
             .sum = take(a, queries, sizeof(float)),
             .panels = take(a, (uint64_t)GEM_SPAN * w.head_dim, sizeof(uint16_t)),
+            .joined = take(a, (uint64_t)GEM_JOINED * w.head_dim, sizeof(uint16_t)),
+            .rest = take(a, queries * GEM_JOINED, sizeof(float)),
             .part = take(a, queries * w.head_dim, sizeof(float)),
             .states = take(a, queries, sizeof(struct gem_softmax_state)),
             .tile = take(a, GEM_TILE * w.widest, sizeof(float)),

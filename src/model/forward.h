@@ -31,6 +31,7 @@ typedef void gem_rows_fn(void *user, const struct gem_row *row, const float *log
 enum {
     GEM_TILE = 16,     /* rows of exact weights that are decoded at a time */
     GEM_HEAD_ROWS = 8, /* rows of logits that are computed at a time */
+    GEM_JOINED = 32,   /* positions whose keys are put together at a time: they stay near the processor */
     GEM_QUERIES = 64,  /* that go through a span of keys together; more where more share one key/value head */
 };
 
@@ -45,6 +46,8 @@ struct gem_thread_scratch {
     uint16_t *probs;                  /* [queries, GEM_SPAN] bfloat16 */
     float *top, *sum;                 /* [queries] */
     uint16_t *panels;                 /* [GEM_SPAN, head_dim] keys or values that the cache has in another form */
+    uint16_t *joined;                 /* [GEM_JOINED, head_dim] keys that are partly values, of int8 */
+    float *rest;                      /* [queries, GEM_JOINED] what values add to scores of int8 */
     float *part;                      /* [queries, head_dim] */
     struct gem_softmax_state *states; /* [queries] */
     float *tile;                      /* [GEM_TILE, widest row]: decoded weights of the exact tier, and other rows */

@@ -41,6 +41,19 @@ class Tokenize(Case):
         self.bad(2, 'probe', '--precision', 'exact', '--int8-cache', '-o', self.dir / 'x', MIXED, self.case(ids),
                  says='fast tier')
 
+    def test_int8_cache_of_keys_that_are_values(self):
+        """Against the exact tier, on the best instruction set and on none: a wrong scale or weight would be far off."""
+        ids = [2 + i * 31 % 300 for i in range(300)]
+        for model in (MODELS / '12b' / 'model', MODELS / '31b' / 'model'):
+            exact = self.probe(model, ids, '--precision', 'exact', '--rows', 'all')['logits'][1]
+            for cpu in ({}, {'GEMMULE_CPU': 'c'}):
+                out = self.dir / 'eight.safetensors'
+                self.good('probe', '-o', out, '--precision', 'fast', '--int8-cache', '--rows', 'all', model,
+                          self.case(ids), env={**os.environ, **cpu})
+                eight = read_safetensors(out)['logits'][1]
+                error = sum((a - b) ** 2 for a, b in zip(exact, eight)) / sum(a * a for a in exact)
+                self.assertTrue(0 < error < 0.03 ** 2, (model, cpu, error ** 0.5))
+
     def test_forms_agree(self):
         for model in (E2B, MIXED, GEMMA3):
             text = 'Hello "world"\n  naïve 🙂 <|turn> end'
@@ -228,6 +241,9 @@ class Inspect(Case):
         self.assertLess(small, large)
         self.assertLess(bytes_of('--ctx', '4000')['sessions'][0]['bytes'],
                         bytes_of('--ctx', '4000', '--precision', 'exact')['sessions'][0]['bytes'])
+        self.assertLess(bytes_of('--ctx', '4000', '--int8-cache')['sessions'][0]['bytes'],
+                        bytes_of('--ctx', '4000')['sessions'][0]['bytes'])
+        self.bad(2, 'inspect', '--int8-cache', '--precision', 'exact', E2B, says='contradict')
 
 
 class Bench(Case):

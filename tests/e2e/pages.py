@@ -13,7 +13,7 @@ REQUIRED = {
            'ctx threads precision chunk cpu stats greedy raw quiet help',
     'chat': 'system max-tokens temperature seed ctx threads precision',
     'tokenize': 'control ids pieces json decode',
-    'inspect': 'tensors json ctx verify',
+    'inspect': 'tensors json ctx verify int8-cache',
     'pack': 'output type threads quiet',
     'bench': 'prompt generate repetitions kernels json threads precision cpu',
     'ppl': 'window stride tokens json threads precision',

@@ -231,7 +231,7 @@ int main(int argc, char **argv)
             if (quick && !is_best) continue;
             try_model(argv[i], GEM_PRECISION_EXACT, false, tiers[t], quick || !is_best);
             try_model(argv[i], GEM_PRECISION_FAST, false, tiers[t], quick || !is_best);
-            if (is_best) try_model(argv[i], GEM_PRECISION_FAST, true, tiers[t], true);
+            try_model(argv[i], GEM_PRECISION_FAST, true, tiers[t], true);
         }
     }
     return check_failures ? EXIT_FAILURE : EXIT_SUCCESS;

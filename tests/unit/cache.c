@@ -53,7 +53,7 @@ static void test_keys_that_are_values_are_kept_once(void)
     h.layers[1].k_eq_v = false;
     CHECK_EQ(gem_cache_bytes(&h, GEM_CACHE_F32, 1024, CAP), f32 + once * 4);
     CHECK_EQ(gem_cache_bytes(&h, GEM_CACHE_BF16, 1024, CAP), bf16 + once * 2);
-    CHECK_EQ(gem_cache_bytes(&h, GEM_CACHE_INT8, 1024, CAP), int8);
+    CHECK_EQ(gem_cache_bytes(&h, GEM_CACHE_INT8, 1024, CAP), int8 + once);
     h.layers[1].k_eq_v = true;
     h.rope_global.n_rot = 8; /* all */
     CHECK_EQ(gem_cache_bytes(&h, GEM_CACHE_F32, 1024, CAP), f32 + once * 4);
