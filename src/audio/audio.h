@@ -32,11 +32,11 @@ enum {
 struct gem_audio_linear {
     struct gem_matrix w;
     float in_min, in_max, out_min, out_max;
-    bool half; /* fast tier: w is bfloat16, and x is rounded to it */
+    unsigned parts; /* fast tier: numbers of bfloat16 that stand for one of x; 0: x stays as it is */
 };
 
 struct gem_audio_ffn {
-    const float *norm, *post_norm;    /* [hidden] */
+    const float *norm, *post_norm;    /* [hidden] post_norm halved, as the branch is (spec 5.3) */
     struct gem_audio_linear up, down; /* [ffn, hidden], [hidden, ffn] */
 };
 
@@ -80,7 +80,7 @@ gem_status gem_audio_check_config(const char *name, const void *json, size_t n_b
  * A tensor that is missing, misshapen, unknown or of a type that does not decode is named. */
 gem_status gem_audio_bind(struct gem_audio_weights *w, const struct gem_archive *a, uint32_t text_hidden,
                           gem_error *err);
-/* For the fast tier: panels of quantised matrices; bfloat16 for most float ones, where `kern` has it. Afterwards the
+/* For the fast tier: panels of quantised matrices, and how the others are multiplied with `kern`. Afterwards the
  * weights are for encoders with that table. Without it products run in float32. */
 gem_status gem_audio_pack(struct gem_audio_weights *w, const struct gem_kernels *kern, struct gem_pool *pool,
                           gem_error *err);
@@ -131,7 +131,8 @@ struct gem_audio_encoder {
     float *scores;                 /* [threads, 2, GEM_AUDIO_DISTANCES], each on its own cache lines */
 };
 
-/* Bytes that gem_audio_open takes. max_rows: tokens per step, which bounds memory; 0: 256, 10 s. */
+/* Bytes that gem_audio_open takes. max_rows: tokens per step, which bounds memory; 0: 256, 10 s, or with products in
+ * bfloat16 a whole piece. */
 uint64_t gem_audio_bytes(const struct gem_audio_weights *w, uint32_t max_rows, unsigned n_threads);
 gem_status gem_audio_open(struct gem_audio_encoder *e, const struct gem_audio_weights *w,
                           const struct gem_kernels *kern, struct gem_pool *pool, uint32_t max_rows, gem_error *err);
@@ -157,14 +158,17 @@ enum { GEM_AUDIO_BLOCK = 32 };
 void gem_audio_subsample(struct gem_audio_encoder *e, const float *pcm, uint32_t n, uint32_t n_frames, float *out);
 /* One block on e->x [n, hidden]. */
 void gem_audio_conformer(struct gem_audio_encoder *e, uint32_t layer, uint32_t n);
-/* y [n, rows of w] = clip(W clip(x)), x [n, cols of w]; the second of silu(x), which takes the place of x. */
-void gem_audio_product(struct gem_audio_encoder *e, float *y, const struct gem_audio_linear *l, const float *x,
-                       uint32_t n);
-void gem_audio_product_silu(struct gem_audio_encoder *e, float *y, const struct gem_audio_linear *l, float *x,
+/* y [n, rows of w] = clip(W clip(x)), x [n, cols of w]; norm: NULL, or the weights of an RMSNorm of x before it. */
+void gem_audio_product(struct gem_audio_encoder *e, float *y, const struct gem_audio_linear *l, const float *norm,
+                       const float *x, uint32_t n);
+/* y [n, hidden] = down(silu(up(norm(x)))) */
+void gem_audio_feed_forward(struct gem_audio_encoder *e, float *y, const struct gem_audio_ffn *ff, const float *x,
                             uint32_t n);
+enum { GEM_AUDIO_STRIPE = 64 }; /* rows of a matrix that are multiplied together, in bfloat16 */
+#define GEM_AUDIO_EPS 1e-6f     /* of every RMSNorm */
 
 struct gem_audio_state {
-    float *k, *v; /* [GEM_AUDIO_DISTANCES - 1, hidden] of the newest tokens, scaled keys */
+    float *k, *v; /* [GEM_AUDIO_DISTANCES - 1, hidden] of the newest tokens */
     float *glu;   /* [GEM_AUDIO_KERNEL - 1, hidden] */
 };
 

@@ -10,7 +10,7 @@
 
 enum { PAST = GEM_AUDIO_DISTANCES - 1, GLU_PAST = GEM_AUDIO_KERNEL - 1 };
 
-static const float eps = 1e-6f, logit_cap = 50.0f, residual_weight = 0.5f;
+static const float eps = GEM_AUDIO_EPS, logit_cap = 50.0f;
 static const float key_scale = 1.8946361240f; /* ln(1 + e) / ln 2 */
 
 struct job {
@@ -20,7 +20,6 @@ struct job {
     float *x;
     const float *in, *w;
     size_t n; /* floats of a row */
-    float scale;
 };
 
 static void run(struct gem_audio_encoder *e, uint32_t n, gem_loop_fn *fn, struct job *job)
@@ -55,14 +54,14 @@ static void join_items(void *context, size_t begin, size_t end, unsigned thread)
     for (size_t i = begin; i < end; i++) {
         float *branch = j->e->norm + i * j->n, *x = j->x + i * j->n;
         if (j->w) j->e->products.kern->rms_norm(branch, branch, j->w, j->n, eps);
-        for (size_t c = 0; c < j->n; c++) x[c] += branch[c] * j->scale;
+        j->e->products.kern->add(x, branch, j->n);
     }
 }
 
-/* e->x += scale * norm(e->norm); w NULL: as it is. */
-static void join(struct gem_audio_encoder *e, const float *w, float scale, uint32_t n)
+/* e->x += norm(e->norm); w NULL: as it is. */
+static void join(struct gem_audio_encoder *e, const float *w, uint32_t n)
 {
-    struct job job = {.e = e, .x = e->x, .w = w, .n = e->w->hidden, .scale = scale};
+    struct job job = {.e = e, .x = e->x, .w = w, .n = e->w->hidden};
 
     run(e, n, join_items, &job);
 }
@@ -71,31 +70,14 @@ static void join(struct gem_audio_encoder *e, const float *w, float scale, uint3
 
 static void feed_forward(struct gem_audio_encoder *e, const struct gem_audio_ffn *ff, uint32_t n)
 {
-    norm(e, e->norm, e->x, ff->norm, n);
-    gem_audio_product(e, e->wide, &ff->up, e->norm, n);
-    gem_audio_product_silu(e, e->norm, &ff->down, e->wide, n);
-    join(e, ff->post_norm, residual_weight, n);
+    gem_audio_feed_forward(e, e->norm, ff, e->x, n);
+    join(e, ff->post_norm, n);
 }
 
 /* ---- attention ----------------------------------------------------------------------------------------------- */
 
-static void scale_items(void *context, size_t begin, size_t end, unsigned thread)
-{
-    const struct job *j = context;
-    const size_t d = j->e->w->head_dim;
-
-    (void)thread;
-    for (size_t i = begin; i < end; i++) {
-        float *q = j->x + i * j->n, *k = j->e->k + (PAST + i) * j->n;
-        for (size_t c = 0; c < j->n; c++) {
-            q[c] *= j->l->query_scale[c % d];
-            k[c] *= key_scale;
-        }
-    }
-}
-
 /* One query against the newest n_keys keys, for all heads: out [hidden]. key, value, relative: the first of them. */
-static void attend(const struct job *j, const float *q, const float *key, const float *value, const float *relative,
+static void attend(const struct job *j, float *q, const float *key, const float *value, const float *relative,
                    size_t n_keys, float *scores, float *out)
 {
     const struct gem_kernels *kern = j->e->products.kern;
@@ -106,9 +88,10 @@ static void attend(const struct job *j, const float *q, const float *key, const 
     for (size_t at = 0; at < hidden; at += d) {
         float sum;
 
+        for (size_t c = 0; c < d; c++) q[at + c] *= j->l->query_scale[c];
         kern->gemm_f32(key + at, hidden, q + at, hidden, scores, n_keys, n_keys, 1, d);
         kern->gemm_f32(relative + at, hidden, q + at, hidden, distant, n_keys, n_keys, 1, d);
-        kern->add(scores, distant, n_keys);
+        for (size_t i = 0; i < n_keys; i++) scores[i] = scores[i] * key_scale + distant[i];
         kern->softcap(scores, n_keys, logit_cap);
         sum = kern->softmax(scores, n_keys, &max);
         for (size_t i = 0; i < n_keys; i++) scores[i] /= sum;
@@ -147,22 +130,19 @@ static void attention(struct gem_audio_encoder *e, const struct gem_audio_layer 
 {
     const size_t hidden = e->w->hidden;
     struct gem_audio_state *s = &e->states[layer];
-    struct job job = {.e = e, .l = l, .x = e->wide, .n = hidden};
+    struct job job = {.e = e, .l = l, .n = hidden};
 
     job.relative = e->relative + (size_t)layer * GEM_AUDIO_DISTANCES * hidden;
-    norm(e, e->norm, e->x, l->attn_norm, n);
-    gem_audio_product(e, e->wide, &l->q, e->norm, n);
-    gem_audio_product(e, e->k + PAST * hidden, &l->k, e->norm, n);
-    gem_audio_product(e, e->v + PAST * hidden, &l->v, e->norm, n);
-    run(e, n, scale_items, &job);
+    gem_audio_product(e, e->wide, &l->q, l->attn_norm, e->x, n);
+    gem_audio_product(e, e->k + PAST * hidden, &l->k, l->attn_norm, e->x, n);
+    gem_audio_product(e, e->v + PAST * hidden, &l->v, l->attn_norm, e->x, n);
     recall(e->k, s->k, PAST, hidden);
     recall(e->v, s->v, PAST, hidden);
     run(e, n, attend_items, &job);
     remember(s->k, e->k, PAST, n, hidden);
     remember(s->v, e->v, PAST, n, hidden);
-    gem_audio_product(e, e->wide, &l->o, e->norm, n);
-    memcpy(e->norm, e->wide, n * hidden * sizeof *e->norm);
-    join(e, l->post_attn_norm, 1.0f, n);
+    gem_audio_product(e, e->norm, &l->o, NULL, e->norm, n);
+    join(e, l->post_attn_norm, n);
 }
 
 /* ---- convolution --------------------------------------------------------------------------------------------- */
@@ -209,14 +189,13 @@ static void convolution(struct gem_audio_encoder *e, const struct gem_audio_laye
     struct job glu = {.e = e, .x = e->glu + GLU_PAST * hidden, .in = e->wide, .n = hidden};
     struct job conv = {.e = e, .l = l, .x = e->wide, .in = e->glu, .n = hidden};
 
-    norm(e, e->norm, e->x, l->conv_norm, n);
-    gem_audio_product(e, e->wide, &l->start, e->norm, n);
+    gem_audio_product(e, e->wide, &l->start, l->conv_norm, e->x, n);
     run(e, n, glu_items, &glu);
     recall(e->glu, s->glu, GLU_PAST, hidden);
     run(e, n, depthwise_items, &conv);
     remember(s->glu, e->glu, GLU_PAST, n, hidden);
-    gem_audio_product(e, e->norm, &l->end, e->wide, n);
-    join(e, NULL, 1.0f, n);
+    gem_audio_product(e, e->norm, &l->end, NULL, e->wide, n);
+    join(e, NULL, n);
 }
 
 void gem_audio_conformer(struct gem_audio_encoder *e, uint32_t layer, uint32_t n)

@@ -6,7 +6,12 @@
 
 #include <math.h>
 
-enum { MAX_ROWS = 256, PAST = GEM_AUDIO_DISTANCES - 1, GLU_PAST = GEM_AUDIO_KERNEL - 1 };
+enum {
+    MAX_ROWS = 256,
+    PIECE_ROWS = GEM_AUDIO_PIECE / GEM_AUDIO_TOKEN,
+    PAST = GEM_AUDIO_DISTANCES - 1,
+    GLU_PAST = GEM_AUDIO_KERNEL - 1
+};
 
 /* The first frame begins this many samples, all 0, before the first one. */
 enum { LEAD = GEM_MEL_WINDOW - GEM_MEL_HOP };
@@ -102,18 +107,25 @@ static void lay_out(struct gem_audio_encoder *e, unsigned n_threads)
     e->norm = FLOATS(rows * larger(w->hidden, w->width));
     e->clip = FLOATS(rows * wide);
     e->wide = FLOATS(larger(rows, GEM_AUDIO_DISTANCES) * wide);
-    e->products.act = take(a, counting, 2 * rows, gem_act_bytes(wide / 32 * 32 + 32)); /* or bfloat16 rows */
+    e->products.act = take(a, counting, 2 * rows, larger(gem_act_bytes(wide / 32 * 32 + 32), 2 * gem_even(wide)));
     e->products.threads = take(a, counting, n_threads, sizeof *e->products.threads);
     for (unsigned i = 0; i < n_threads; i++) {
-        float *tile = FLOATS(GEM_TILE * wide);
+        float *tile = FLOATS(larger(GEM_TILE * wide, GEM_AUDIO_STRIPE * rows));
         if (!counting) e->products.threads[i] = (struct gem_thread_scratch){.tile = tile};
     }
     if (!w->raw) lay_out_tower(e, counting, n_threads);
 }
 
+/* Rows of bfloat16 are short, and a whole piece reads the weights once instead of three times. */
+static uint32_t rows_of(const struct gem_audio_weights *w, uint32_t max_rows)
+{
+    if (max_rows) return max_rows;
+    return w->n_layers > 0 && w->layers[0].ffn[0].up.parts > 0 ? PIECE_ROWS : MAX_ROWS;
+}
+
 uint64_t gem_audio_bytes(const struct gem_audio_weights *w, uint32_t max_rows, unsigned n_threads)
 {
-    struct gem_audio_encoder e = {.w = w, .max_rows = max_rows ? max_rows : MAX_ROWS};
+    struct gem_audio_encoder e = {.w = w, .max_rows = rows_of(w, max_rows)};
 
     lay_out(&e, n_threads);
     return e.arena.used;
@@ -145,7 +157,7 @@ gem_status gem_audio_open(struct gem_audio_encoder *e, const struct gem_audio_we
     const uint64_t n_bytes = gem_audio_bytes(w, max_rows, n_threads);
     gem_status st;
 
-    *e = (struct gem_audio_encoder){.w = w, .max_rows = max_rows ? max_rows : MAX_ROWS};
+    *e = (struct gem_audio_encoder){.w = w, .max_rows = rows_of(w, max_rows)};
     if ((st = gem_arena_open(&e->arena, n_bytes, "an audio encoder", err))) return st;
     e->products.kern = kern;
     e->products.pool = pool;
@@ -197,7 +209,7 @@ static void embed(struct gem_audio_encoder *e, const float *x, uint32_t n, uint3
     struct rows r = {e, x, e->wide, width};
 
     gem_pool_run(e->products.pool, n, 8, norm_rows, &r);
-    gem_audio_product(e, out, &e->w->embed, e->wide, n);
+    gem_audio_product(e, out, &e->w->embed, NULL, e->wide, n);
 }
 
 /* n tokens, n_frames of their features real. */
@@ -213,9 +225,9 @@ static void step_tower(struct gem_audio_encoder *e, uint32_t n, uint64_t n_frame
 
         gem_audio_subsample(e, e->pcm + (size_t)at * GEM_AUDIO_TOKEN, m, (uint32_t)frames, e->wide + at * flat);
     }
-    gem_audio_product(e, e->x, &w->in, e->wide, n);
+    gem_audio_product(e, e->x, &w->in, NULL, e->wide, n);
     for (uint32_t i = 0; i < w->n_layers; i++) gem_audio_conformer(e, i, n);
-    gem_audio_product(e, e->norm, &w->out, e->x, n);
+    gem_audio_product(e, e->norm, &w->out, NULL, e->x, n);
     gem_pool_run(e->products.pool, n, 8, add_bias, &bias);
     embed(e, e->norm, n, w->width, out);
 }

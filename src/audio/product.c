@@ -2,45 +2,51 @@
  *
  * Clipped linears, in one of three kinds of arithmetic:
  *   float32 activations                        the exact tier; in the fast one where the next line does not hold
- *   bfloat16 activations                       fast, most float weights (pack.c), where there is an instruction
+ *   bfloat16 activations, or two of them       fast, float weights (pack.c), where there is an instruction
  *   two int8 rows for each row of activations  fast, quantised weights (struct gem_act)
  * A single int8 row is not enough: with it, soft tokens were off by 3e-2 after two layers and by 0.11 after twelve. */
 #include "audio/audio.h"
 
-#include <math.h>
-
 struct job {
     struct gem_audio_encoder *e;
-    const struct gem_audio_linear *l;
-    const float *x;
-    float *silu; /* x, when SiLU comes first; else NULL */
+    const struct gem_audio_linear *l, *next; /* next: y goes to it through SiLU, rather than to y */
+    const float *x, *norm;
+    bool silu;
     float *y;
-    uint32_t n;     /* rows of x and y */
-    uint16_t *half; /* [n, cols] */
+    uint32_t n;             /* rows of x and y */
+    uint16_t *in, *next_in; /* bfloat16: blocks of [n, cols], as many as parts; of [n, next->cols] */
 };
 
-static void silu(const struct job *j, size_t row)
+/* A row as the matrix sees it. */
+static void prepare(const struct job *j, size_t i, float *row)
 {
-    float *x = j->silu + row * j->l->w.cols;
+    const struct gem_kernels *kern = j->e->products.kern;
+    const size_t k = j->l->w.cols;
+    const float *x = j->x + i * k;
 
-    j->e->products.kern->sigmoid_mul(x, x, j->l->w.cols);
+    if (j->norm) {
+        kern->rms_norm(row, x, j->norm, k, GEM_AUDIO_EPS);
+        x = row;
+    }
+    if (j->silu) {
+        memcpy(row, x, k * sizeof *row);
+        kern->sigmoid_mul(row, row, k);
+        x = row;
+    }
+    kern->clamp(row, x, j->l->in_min, j->l->in_max, k);
 }
 
 /* ---- float32 and int8 ---------------------------------------------------------------------------------------- */
 
-static void clamp_in(void *context, size_t begin, size_t end, unsigned thread)
+static void clip_in(void *context, size_t begin, size_t end, unsigned thread)
 {
     const struct job *j = context;
-    const size_t k = j->l->w.cols;
 
     (void)thread;
-    for (size_t i = begin; i < end; i++) {
-        if (j->silu) silu(j, i);
-        j->e->products.kern->clamp(j->e->clip + i * k, j->x + i * k, j->l->in_min, j->l->in_max, k);
-    }
+    for (size_t i = begin; i < end; i++) prepare(j, i, j->e->clip + i * j->l->w.cols);
 }
 
-static void clamp_out(void *context, size_t begin, size_t end, unsigned thread)
+static void clip_out(void *context, size_t begin, size_t end, unsigned thread)
 {
     const struct job *j = context;
     const size_t k = j->l->w.rows;
@@ -49,87 +55,124 @@ static void clamp_out(void *context, size_t begin, size_t end, unsigned thread)
     j->e->products.kern->clamp(j->y + begin * k, j->y + begin * k, j->l->out_min, j->l->out_max, (end - begin) * k);
 }
 
-static void product(struct job *j)
+static void multiply(struct job *j)
 {
-    const struct gem_audio_linear *l = j->l;
+    const struct gem_matrix *w = &j->l->w;
     struct gem_forward *f = &j->e->products;
-    const bool clips_in = l->in_min > -INFINITY || l->in_max < INFINITY || j->silu;
-    struct gem_act act = gem_act_of(f, clips_in ? j->e->clip : j->x, l->w.cols, j->n, l->w.cols);
+    struct gem_act act = gem_act_of(f, j->e->clip, w->cols, j->n, w->cols);
 
-    if (clips_in) gem_pool_run(f->pool, j->n, 8, clamp_in, j);
-    gem_linear(f, j->y, l->w.rows, &l->w, &act);
-    if (l->out_min > -INFINITY || l->out_max < INFINITY) gem_pool_run(f->pool, j->n, 8, clamp_out, j);
+    gem_pool_run(f->pool, j->n, 8, clip_in, j);
+    gem_linear(f, j->y, w->rows, w, &act);
+    gem_pool_run(f->pool, j->n, 8, clip_out, j);
 }
 
 /* ---- bfloat16 ------------------------------------------------------------------------------------------------ */
 
+/* What blocks leave over of row r. */
+static void subtract_blocks(const uint16_t *blocks, float *row, size_t r, size_t m, size_t k)
+{
+    for (size_t at = 0; at < k; at += GEM_BLOCK_COLUMNS) {
+        const uint16_t *had = blocks + gem_block_at(r, at, m, k);
+        const size_t n = k - at < GEM_BLOCK_COLUMNS ? k - at : GEM_BLOCK_COLUMNS;
+
+        for (size_t c = 0; c < n; c++) row[at + c] -= gem_bf16_to_f32(had[c]);
+    }
+}
+
 static void round_rows(void *context, size_t begin, size_t end, unsigned thread)
 {
     const struct job *j = context;
+    const struct gem_kernels *kern = j->e->products.kern;
     const size_t k = j->l->w.cols;
     float *row = j->e->products.threads[thread].tile;
 
     for (size_t i = begin; i < end; i++) {
-        if (j->silu) silu(j, i);
-        j->e->products.kern->clamp(row, j->x + i * k, j->l->in_min, j->l->in_max, k);
-        j->e->products.kern->to_bf16(j->half + i * k, row, k);
+        prepare(j, i, row);
+        gem_block_row(kern, j->in, row, i, j->n, k);
+        if (j->l->parts == 1) continue;
+        subtract_blocks(j->in, row, i, j->n, k);
+        gem_block_row(kern, j->in + j->n * gem_even(k), row, i, j->n, k);
     }
 }
 
-enum { BLOCK_ROWS = 128 };
+/* Columns first to first + n of y, side by side in tile. */
+static void store(const struct job *j, float *tile, size_t first, size_t n)
+{
+    const struct gem_kernels *kern = j->e->products.kern;
+    const struct gem_audio_linear *l = j->l;
 
-/* Items are tiles of GEM_TILE rows of the matrix. Activations go in blocks that stay in the second-level cache; outputs
- * wait side by side until a block is done, since rows of y lie at powers of two, which caches dislike. */
-static void half_tiles(void *context, size_t begin, size_t end, unsigned thread)
+    if (!j->next) {
+        for (size_t r = 0; r < j->n; r++)
+            kern->clamp(j->y + r * l->w.rows + first, tile + r * n, l->out_min, l->out_max, n);
+        return;
+    }
+    kern->clamp(tile, tile, l->out_min, l->out_max, j->n * n);
+    kern->sigmoid_mul(tile, tile, j->n * n);
+    kern->clamp(tile, tile, j->next->in_min, j->next->in_max, j->n * n);
+    for (size_t r = 0; r < j->n; r++)
+        kern->to_bf16(j->next_in + gem_block_at(r, first, j->n, j->next->w.cols), tile + r * n, n);
+}
+
+/* Items are stripes of that many rows of the matrix. Outputs wait side by side, since rows of y lie at powers of two,
+ * which caches dislike. */
+enum { ROWS = GEM_AUDIO_STRIPE };
+_Static_assert(GEM_BLOCK_COLUMNS % ROWS == 0, "a stripe of outputs lies in one block of inputs");
+
+static void half_stripes(void *context, size_t begin, size_t end, unsigned thread)
 {
     const struct job *j = context;
     const struct gem_matrix *w = &j->l->w;
-    const size_t fit = ((size_t)512 << 10) / (w->cols * sizeof *j->half + 1) + 1;
-    const size_t block = fit < BLOCK_ROWS ? fit : BLOCK_ROWS;
-    const struct gem_kernels *kern = j->e->products.kern;
-    float tile[BLOCK_ROWS * GEM_TILE];
+    float *tile = j->e->products.threads[thread].tile;
 
-    (void)thread;
-    for (size_t at = 0; at < j->n; at += block) {
-        const size_t m = j->n - at < block ? j->n - at : block;
+    for (size_t i = begin; i < end; i++) {
+        const size_t first = i * ROWS, left = w->rows - first, n = left < ROWS ? left : ROWS;
 
-        for (size_t i = begin; i < end; i++) {
-            const size_t first = i * GEM_TILE, left = w->rows - first, n = left < GEM_TILE ? left : GEM_TILE;
-            float *y = j->y + at * w->rows + first;
-
-            kern->gemm_bf16_bf16((const uint16_t *)(const void *)(w->data + first * w->row_bytes), w->cols,
-                                 j->half + at * w->cols, w->cols, tile, GEM_TILE, n, m, w->cols);
-            for (size_t r = 0; r < m; r++)
-                kern->clamp(y + r * w->rows, tile + r * GEM_TILE, j->l->out_min, j->l->out_max, n);
-        }
+        for (size_t part = 0; part < j->l->parts; part++)
+            gem_gemm_rows(j->e->products.kern, w->data + first * w->row_bytes, w->type, w->row_bytes, n,
+                          j->in + part * j->n * gem_even(w->cols), j->n, tile, n, w->cols, part > 0);
+        store(j, tile, first, n);
     }
 }
+
+static void multiply_half(struct job *j)
+{
+    gem_pool_run(j->e->products.pool, (j->l->w.rows + ROWS - 1) / ROWS, 1, half_stripes, j);
+}
+
+/* ---- all of them --------------------------------------------------------------------------------------------- */
 
 static void run(struct job *j)
 {
-    struct gem_pool *pool = j->e->products.pool;
-
-    if (!j->l->half) {
-        product(j);
+    if (!j->l->parts) {
+        multiply(j);
         return;
     }
-    gem_pool_run(pool, j->n, 4, round_rows, j);
-    gem_pool_run(pool, (j->l->w.rows + GEM_TILE - 1) / GEM_TILE, 4, half_tiles, j);
+    gem_pool_run(j->e->products.pool, j->n, 4, round_rows, j);
+    multiply_half(j);
 }
 
-void gem_audio_product(struct gem_audio_encoder *e, float *y, const struct gem_audio_linear *l, const float *x,
-                       uint32_t n)
+void gem_audio_product(struct gem_audio_encoder *e, float *y, const struct gem_audio_linear *l, const float *norm,
+                       const float *x, uint32_t n)
 {
-    struct job job = {.e = e, .l = l, .x = x, .y = y, .n = n, .half = (uint16_t *)(void *)e->products.act};
+    struct job j = {.e = e, .l = l, .x = x, .norm = norm, .y = y, .n = n, .in = (uint16_t *)(void *)e->products.act};
 
-    run(&job);
+    run(&j);
 }
 
-void gem_audio_product_silu(struct gem_audio_encoder *e, float *y, const struct gem_audio_linear *l, float *x,
+void gem_audio_feed_forward(struct gem_audio_encoder *e, float *y, const struct gem_audio_ffn *ff, const float *x,
                             uint32_t n)
 {
-    struct job job = {.e = e, .l = l, .x = x, .silu = x, .y = y, .n = n};
+    uint16_t *in = (uint16_t *)(void *)e->products.act, *wide = in + (size_t)n * gem_even(e->w->hidden);
+    struct job up = {.e = e, .l = &ff->up, .x = x, .norm = ff->norm, .y = e->wide, .n = n, .in = in};
+    struct job down = {.e = e, .l = &ff->down, .x = e->wide, .silu = true, .y = y, .n = n, .in = in};
 
-    job.half = (uint16_t *)(void *)e->products.act;
-    run(&job);
+    if (ff->up.parts == 1 && ff->down.parts == 1) {
+        up.next = down.l;
+        up.next_in = down.in = wide;
+        run(&up);
+        multiply_half(&down);
+        return;
+    }
+    run(&up);
+    run(&down);
 }

@@ -12,6 +12,7 @@
 /* What a tensor becomes. Matrices stay where they are; all others are copied as float32. */
 enum kind {
     VECTOR,
+    HALVED,      /* a vector, of which half is used */
     MATRIX,      /* without bounds */
     LINEAR,      /* a matrix and four bounds; the name goes on with .weight, .input_min, ... */
     QUERY_SCALE, /* per_dim_scale, made ready to multiply with */
@@ -35,11 +36,11 @@ struct binding {
 #define COUNT(a)     (sizeof(a) / sizeof *(a))
 static const struct binding layer_bindings[] = {
     {"feed_forward1.pre_layer_norm.weight", "ffn_norm.weight", NULL, LAYER(ffn[0].norm), VECTOR, {HIDDEN}},
-    {"feed_forward1.post_layer_norm.weight", "ffn_post_norm.weight", NULL, LAYER(ffn[0].post_norm), VECTOR, {HIDDEN}},
+    {"feed_forward1.post_layer_norm.weight", "ffn_post_norm.weight", NULL, LAYER(ffn[0].post_norm), HALVED, {HIDDEN}},
     {"feed_forward1.ffw_layer_1", "ffn_up", NULL, LAYER(ffn[0].up), LINEAR, {FFN, HIDDEN}},
     {"feed_forward1.ffw_layer_2", "ffn_down", NULL, LAYER(ffn[0].down), LINEAR, {HIDDEN, FFN}},
     {"feed_forward2.pre_layer_norm.weight", "ffn_norm_1.weight", NULL, LAYER(ffn[1].norm), VECTOR, {HIDDEN}},
-    {"feed_forward2.post_layer_norm.weight", "ffn_post_norm_1.weight", NULL, LAYER(ffn[1].post_norm), VECTOR, {HIDDEN}},
+    {"feed_forward2.post_layer_norm.weight", "ffn_post_norm_1.weight", NULL, LAYER(ffn[1].post_norm), HALVED, {HIDDEN}},
     {"feed_forward2.ffw_layer_1", "ffn_up_1", NULL, LAYER(ffn[1].up), LINEAR, {FFN, HIDDEN}},
     {"feed_forward2.ffw_layer_2", "ffn_down_1", NULL, LAYER(ffn[1].down), LINEAR, {HIDDEN, FFN}},
     {"norm_pre_attn.weight", "attn_pre_norm.weight", "ln1.weight", LAYER(attn_norm), VECTOR, {HIDDEN}},
@@ -225,10 +226,11 @@ static gem_status take_vector(struct binder *b, const struct gem_tensor *t, enum
     for (uint32_t i = 0; i < n_dims; i++) n *= want[i];
     b->n_vector += gem_align_up(n * sizeof *v) / sizeof *v;
     if (!v) return GEM_OK; /* first pass */
-    if (kind == VECTOR || kind == QUERY_SCALE)
+    if (kind == VECTOR || kind == HALVED || kind == QUERY_SCALE)
         gem_decode_row(t->type, t->data, v, n);
     else
         scatter(t, kind, want, v);
+    for (uint64_t i = 0; kind == HALVED && i < n; i++) v[i] *= 0.5f;
     if (kind == QUERY_SCALE) ready_query_scale(b, v, n);
     *out = v;
     return check_finite(b, t, v, n);

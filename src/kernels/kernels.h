@@ -25,8 +25,8 @@ typedef void gem_gemm_fn(const void *w, size_t ldw, const float *x, size_t ldx, 
                          size_t m, size_t k);
 
 /* The same with x [m, k] bfloat16 as well, where products of pairs are one instruction: twice as fast as gemm_bf16, and
- * only worth rounding x for where the table says has_bf16. k any number. Bound: as above; subnormal inputs may read as
- * 0. */
+ * only worth rounding x for where the table says has_bf16. For few rows, which are as fast as memory brings w; many
+ * have gem_gemm_rows. k any number. Bound: as above; subnormal inputs may read as 0. */
 typedef void gem_gemm_bf16_bf16_fn(const uint16_t *w, size_t ldw, const uint16_t *x, size_t ldx, float *y, size_t ldy,
                                    size_t n, size_t m, size_t k);
 
@@ -175,15 +175,18 @@ typedef void gem_gemm_packed_fn(const uint8_t *panels, size_t n_panels, size_t n
 static inline size_t gem_pairs_bytes(size_t k) { return (k + 1) / 2 * 64; } /* of one panel */
 /* Where row i < 16, column j lies in its panel, in elements. */
 static inline size_t gem_pairs_at(size_t i, size_t j) { return j / 2 * 32 + 2 * i + j % 2; }
-/* Rows [n_rows <= 16, k] of bfloat16 into one panel. */
-void gem_pack_pairs(uint16_t *panel, const uint16_t *rows, size_t ldr, size_t n_rows, size_t k);
+/* Rows [n_rows <= 16, k] of F32, F16 or BF16, row_bytes apart, into one panel; rounded to nearest even, where subnormal
+ * results may become 0. */
+typedef void gem_pack_pairs_fn(uint16_t *panel, const void *rows, enum gem_type type, size_t row_bytes, size_t n_rows,
+                               size_t k);
 
-/* y[j * ldy + i] = sum over k of w[i, k] * x[j * ldx + k],  i < n_rows, j < m.
+/* y[j * ldy + i] = sum over k of w[i, k] * x[j * ldx + k],  i < n_rows, j < m.   adds: y += instead
  *   x [m, k] bfloat16, readable up to even k, where an odd k's last is zero or finite
- * Subnormal factors and results may count as zero. Bound: (8 + k / 8) * FLT_EPSILON * sum |w x| + k * 2^-120; the
- * definition sums in double. */
+ * Pairs of columns are added in order to an accumulator that starts from 0 or y: a sum may be cut between them without
+ * changing bits. Subnormal factors and results may count as zero. Bound: (8 + k / 8) * FLT_EPSILON * sum |w x| +
+ * k * 2^-120, y among the terms where it is added to; the definition sums in double. */
 typedef void gem_gemm_pairs_fn(const uint16_t *panels, size_t n_rows, const uint16_t *x, size_t ldx, size_t m, float *y,
-                               size_t ldy, size_t k);
+                               size_t ldy, size_t k, bool adds);
 
 /* ---- the table ------------------------------------------------------------------------------------------- */
 
@@ -208,9 +211,30 @@ struct gem_kernels {
     gem_int8_to_bf16_fn *int8_to_bf16;
     gem_quantize_fn *quantize;
     gem_gemm_packed_fn *gemm_packed[GEM_N_PK];
+    gem_pack_pairs_fn *pack_pairs;
     gem_gemm_pairs_fn *gemm_pairs;
-    bool has_pairs; /* gemm_pairs has an instruction of its own: it is faster than gemm_f32 */
 };
+
+static inline size_t gem_even(size_t k) { return (k + 1) / 2 * 2; }
+
+/* BLOCKS. m rows of k bfloat16 for gem_gemm_rows: one block of GEM_BLOCK_COLUMNS columns of all rows after the other,
+ * and in the last one what is left, made even by a zero. What is multiplied together lies together, not at a power of
+ * two. */
+enum { GEM_BLOCK_COLUMNS = 256 };
+/* Where column c of row r is, in elements; those up to the end of its block follow. */
+static inline size_t gem_block_at(size_t r, size_t c, size_t m, size_t k)
+{
+    const size_t first = c / GEM_BLOCK_COLUMNS * GEM_BLOCK_COLUMNS, left = gem_even(k - first);
+
+    return first * m + r * (left < GEM_BLOCK_COLUMNS ? left : GEM_BLOCK_COLUMNS) + c % GEM_BLOCK_COLUMNS;
+}
+/* Row r of them from k floats. */
+void gem_block_row(const struct gem_kernels *kern, uint16_t *blocks, const float *row, size_t r, size_t m, size_t k);
+
+/* As gemm_pairs, of a matrix as it lies in a file, rows of F32, F16 or BF16 row_bytes apart, and blocks of activations.
+ * Packing the matrix on the way costs 3 % with 256 of them. */
+void gem_gemm_rows(const struct gem_kernels *kern, const void *w, enum gem_type type, size_t row_bytes, size_t n_rows,
+                   const uint16_t *blocks, size_t m, float *y, size_t ldy, size_t k, bool adds);
 
 enum gem_cpu {
     GEM_CPU_AVX2 = 1,   /* AVX2, FMA, F16C */

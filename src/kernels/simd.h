@@ -12,7 +12,9 @@
 
 #define INLINE   inline __attribute__((always_inline, unused))
 #define NOINLINE __attribute__((noinline))
-#if defined(__clang__)
+#if defined(GEM_SIMDE) /* portable vectors are long code, which nobody waits for */
+#define UNROLL
+#elif defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UNROLL _Pragma("GCC unroll 16")

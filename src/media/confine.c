@@ -89,9 +89,20 @@ static void close_others(int a, int b)
     close_span(high, UINT32_MAX);
 }
 
-static bool confine(int out, int keep)
+static unsigned seconds_of(const struct gem_confinement *c) { return c->seconds ? c->seconds : GEM_CONFINE_SECONDS; }
+
+static bool limit_seconds(rlim_t n)
 {
-    static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT}; /* whatever the caller does about them */
+    struct rlimit cpu;
+
+    if (getrlimit(RLIMIT_CPU, &cpu)) return false;
+    if (n < cpu.rlim_cur) cpu.rlim_cur = n; /* a lower one of the caller's stays */
+    return setrlimit(RLIMIT_CPU, &cpu) == 0;
+}
+
+static bool confine(const struct gem_confinement *c, int out)
+{
+    static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGXCPU}; /* whatever the caller does about them */
     const struct rlimit none = {0, 0};
     sigset_t set;
 
@@ -102,10 +113,10 @@ static bool confine(int out, int keep)
     }
     sigprocmask(SIG_UNBLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
-    close_others(out, keep);
+    close_others(out, c->keep);
     return setrlimit(RLIMIT_FSIZE, &none) == 0 && setrlimit(RLIMIT_CORE, &none) == 0 &&
-           setrlimit(RLIMIT_NPROC, &none) == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-           prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && forbid_calls();
+           setrlimit(RLIMIT_NPROC, &none) == 0 && limit_seconds(seconds_of(c)) &&
+           prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && forbid_calls();
 }
 
 static bool write_all(int fd, const void *data, uint64_t n)
@@ -139,7 +150,7 @@ static void be_child(const struct gem_confinement *c, int fd)
 
     memset(&head, 0, sizeof head);
     head.is_end = true;
-    if (!confine(fd, c->keep))
+    if (!confine(c, fd))
         gem_fail(&head.err, GEM_E_IO, 0, "%.120s: the process that decodes it cannot be confined: %s", c->name,
                  strerror(errno));
     else if (!c->run(c->context, &out, &head.err))
@@ -216,7 +227,7 @@ static gem_status receive(const struct gem_confinement *c, int fd, gem_error *er
 
 gem_status gem_confine(const struct gem_confinement *c, gem_error *err)
 {
-    int ends[2];
+    int ends[2], how = 0;
     gem_status st;
     pid_t child;
 
@@ -230,7 +241,10 @@ gem_status gem_confine(const struct gem_confinement *c, gem_error *err)
     close(ends[0]);
     if (child > 0) {
         kill(child, SIGKILL); /* it has ended, or nobody wants the rest */
-        while (waitpid(child, NULL, 0) < 0 && errno == EINTR) {}
+        while (waitpid(child, &how, 0) < 0 && errno == EINTR) {}
+        if (st && WIFSIGNALED(how) && WTERMSIG(how) == SIGXCPU)
+            st = gem_fail(err, GEM_E_LIMIT, 0, "%.120s: decoding it takes more than %u seconds of processor time",
+                          c->name, seconds_of(c));
     }
     return st;
 }

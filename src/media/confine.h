@@ -30,14 +30,18 @@ struct gem_confinement {
     const char *name;    /* of what is decoded, for messages */
     int keep;            /* a descriptor that the child needs, or -1 */
     uint64_t max_parcel; /* bytes; more from a child is an error */
+    uint32_t seconds;    /* of processor time that the child may take; 0: GEM_CONFINE_SECONDS */
     gem_confined_fn *run;
     void *context;
     gem_parcel_fn *on_parcel;
     void *user;
 };
 
-/* GEM_E_FORMAT when the child crashed, GEM_E_NOMEM when there could be none; else what `run` or `on_parcel` returned.
- */
+/* Hours of film take less; a decoder that a damaged file keeps busy for ever ends some time. */
+enum { GEM_CONFINE_SECONDS = 3600 };
+
+/* GEM_E_FORMAT when the child crashed, GEM_E_LIMIT when it took too long, GEM_E_NOMEM when there could be none; else
+ * what `run` or `on_parcel` returned. */
 gem_status gem_confine(const struct gem_confinement *c, gem_error *err);
 
 #endif

@@ -5,8 +5,6 @@
 
 enum { QUERIES = GEM_VISION_QUERIES };
 
-static size_t even(size_t n) { return (n + 1) / 2 * 2; }
-
 static size_t panels(size_t n) { return (n + GEM_PANEL - 1) / GEM_PANEL; }
 
 /* Elements of one head's panels. */
@@ -29,7 +27,7 @@ void gem_vision_attention_take(struct gem_vision_attention *a, struct gem_arena 
     const uint64_t rows = (uint64_t)a->n_heads * a->n;
 
     if (a->pairs) {
-        a->q16 = gem_vision_take(arena, rows * even(a->d), sizeof(uint16_t));
+        a->q16 = gem_vision_take(arena, rows * gem_even(a->d), sizeof(uint16_t));
         a->k16 = gem_vision_take(arena, a->n_heads * (uint64_t)key_elements(a), sizeof(uint16_t));
         a->v16 = gem_vision_take(arena, a->n_heads * (uint64_t)value_elements(a), sizeof(uint16_t));
         return;
@@ -42,7 +40,7 @@ void gem_vision_attention_take(struct gem_vision_attention *a, struct gem_arena 
 void gem_vision_scores_take(struct gem_vision_scores *s, const struct gem_vision_attention *a, struct gem_arena *arena)
 {
     s->scores = gem_vision_take(arena, QUERIES * (uint64_t)a->n, sizeof(float));
-    s->probs = gem_vision_take(arena, a->pairs ? QUERIES * even(a->n) : 0, sizeof(uint16_t));
+    s->probs = gem_vision_take(arena, a->pairs ? QUERIES * gem_even(a->n) : 0, sizeof(uint16_t));
 }
 
 /* ---- rows in ----------------------------------------------------------------------------------------------------- */
@@ -63,8 +61,8 @@ void gem_vision_put_query(const struct gem_vision_attention *a, size_t head, siz
         memcpy(a->q + at * a->d, x, a->d * sizeof *x);
         return;
     }
-    a->kern->to_bf16(a->q16 + at * even(a->d), x, a->d);
-    if (a->d % 2) a->q16[at * even(a->d) + a->d] = 0;
+    a->kern->to_bf16(a->q16 + at * gem_even(a->d), x, a->d);
+    if (a->d % 2) a->q16[at * gem_even(a->d) + a->d] = 0;
 }
 
 void gem_vision_put_key(const struct gem_vision_attention *a, size_t head, size_t row, const float *x)
@@ -112,7 +110,8 @@ void gem_vision_attend(const struct gem_vision_attention *a, size_t item, const 
 
     out += first * width + head * d;
     if (a->pairs)
-        a->kern->gemm_pairs(a->k16 + head * key_elements(a), n, a->q16 + row * even(d), even(d), m, s->scores, n, d);
+        a->kern->gemm_pairs(a->k16 + head * key_elements(a), n, a->q16 + row * gem_even(d), gem_even(d), m, s->scores,
+                            n, d, false);
     else
         a->kern->gemm_f32(a->k + head * n * d, d, a->q + row * d, d, s->scores, n, n, m, d);
     for (size_t r = 0; r < m; r++) {
@@ -121,11 +120,11 @@ void gem_vision_attend(const struct gem_vision_attention *a, size_t item, const 
             memset(out + r * width, 0, d * sizeof *out);
             continue;
         }
-        a->kern->to_bf16(s->probs + r * even(n), s->scores + r * n, n);
-        if (n % 2) s->probs[r * even(n) + n] = 0;
+        a->kern->to_bf16(s->probs + r * gem_even(n), s->scores + r * n, n);
+        if (n % 2) s->probs[r * gem_even(n) + n] = 0;
     }
     if (a->pairs)
-        a->kern->gemm_pairs(a->v16 + head * value_elements(a), d, s->probs, even(n), m, out, width, n);
+        a->kern->gemm_pairs(a->v16 + head * value_elements(a), d, s->probs, gem_even(n), m, out, width, n, false);
     else
         a->kern->value_f32(s->scores, n, a->v + head * n * d, d, out, width, m, n, d);
     for (size_t r = 0; r < m; r++)

@@ -16,11 +16,9 @@ static void quantize(const struct gem_kernels *kern, const struct gem_vision_buf
 /* Rows as bfloat16, an odd number of columns filled up with a zero. */
 static void narrow(const struct gem_kernels *kern, uint16_t *out, const float *x, size_t ldx, size_t m, size_t k)
 {
-    const size_t even = (k + 1) / 2 * 2;
-
-    for (size_t r = 0; r < m; r++) {
-        kern->to_bf16(out + r * even, x + r * ldx, k);
-        if (k % 2) out[r * even + k] = 0;
+    for (; m > 0; m--, out += gem_even(k), x += ldx) {
+        kern->to_bf16(out, x, k);
+        if (k % 2) out[k] = 0;
     }
 }
 
@@ -36,7 +34,7 @@ static void multiply(const struct gem_kernels *kern, const struct gem_vision_buf
     if (l->pairs) {
         uint16_t *rows = (uint16_t *)(void *)t->act;
         narrow(kern, rows, x, ldx, m, w->cols);
-        kern->gemm_pairs(l->pairs, w->rows, rows, (w->cols + 1) / 2 * 2, m, y, ldy, w->cols);
+        kern->gemm_pairs(l->pairs, w->rows, rows, gem_even(w->cols), m, y, ldy, w->cols, false);
     } else if (w->panels) {
         quantize(kern, t, x, ldx, m, w->cols);
         kern->gemm_packed[w->kind](w->panels, (w->rows + GEM_PANEL - 1) / GEM_PANEL, w->rows, t->act, m, y, ldy,
@@ -68,64 +66,40 @@ void gem_vision_apply(const struct gem_kernels *kern, const struct gem_vision_bu
     for (size_t r = 0; r < m && c->on; r++) kern->clamp(y + r * ldy, y + r * ldy, c->out_min, c->out_max, w->rows);
 }
 
-/* ---- packing ------------------------------------------------------------------------------------------------------
- */
+/* ---- packing ----------------------------------------------------------------------------------------------------- */
 
 struct pack_job {
     const struct gem_vision_linear *l;
-    uint8_t *dst;
-    bool pairs;
     const struct gem_kernels *kern;
-    float *values;  /* [threads, widest] a decoded row, for pairs */
-    uint16_t *rows; /* [threads, GEM_PANEL, widest] */
-    size_t widest;
+    uint8_t *dst;
 };
 
-static uint64_t panel_bytes(const struct gem_matrix *w, bool pairs)
+/* Weights that lie in panels of pairs rather than of 8 bits. */
+static bool has_pairs(const struct gem_matrix *w) { return w->kind == GEM_PK_NONE; }
+
+static uint64_t panel_bytes(const struct gem_matrix *w)
 {
-    return pairs ? gem_pairs_bytes(w->cols) : gem_panel_bytes(w->kind, w->cols);
+    return has_pairs(w) ? gem_pairs_bytes(w->cols) : gem_panel_bytes(w->kind, w->cols);
 }
 
-/* rows [n, cols] = rows of the matrix in bfloat16 */
-static void narrow_rows(const struct pack_job *j, size_t first, size_t n, float *values, uint16_t *rows)
-{
-    const struct gem_matrix *w = &j->l->matrix;
-
-    for (size_t r = 0; r < n; r++) {
-        uint16_t *row = rows + r * w->cols;
-        if (w->type == GEM_BF16) {
-            memcpy(row, w->data + (first + r) * w->row_bytes, (size_t)w->row_bytes);
-            continue;
-        }
-        gem_matrix_row(w, (uint32_t)(first + r), values);
-        j->kern->to_bf16(row, values, w->cols);
-    }
-}
+static uint64_t n_panels(const struct gem_matrix *w) { return (w->rows + GEM_PANEL - 1) / GEM_PANEL; }
 
 static void pack_panels(void *context, size_t begin, size_t end, unsigned thread)
 {
     const struct pack_job *j = context;
     const struct gem_matrix *w = &j->l->matrix;
-    uint16_t *rows = j->rows + thread * GEM_PANEL * j->widest;
 
+    (void)thread;
     for (size_t p = begin; p < end; p++) {
         const size_t first = p * GEM_PANEL, left = w->rows - first, n = left < GEM_PANEL ? left : GEM_PANEL;
-        uint8_t *dst = j->dst + p * panel_bytes(w, j->pairs);
+        const uint8_t *rows = w->data + first * w->row_bytes;
+        uint8_t *dst = j->dst + p * panel_bytes(w);
 
-        if (!j->pairs) {
-            gem_pack_panel(w->type, w->data + first * w->row_bytes, (size_t)w->row_bytes, n, w->cols, dst);
-            continue;
-        }
-        narrow_rows(j, first, n, j->values + thread * j->widest, rows);
-        gem_pack_pairs((uint16_t *)(void *)dst, rows, w->cols, n, w->cols);
+        if (has_pairs(w))
+            j->kern->pack_pairs((uint16_t *)(void *)dst, rows, w->type, w->row_bytes, n, w->cols);
+        else
+            gem_pack_panel(w->type, rows, (size_t)w->row_bytes, n, w->cols, dst);
     }
-}
-
-static uint64_t n_panels(const struct gem_matrix *w) { return (w->rows + GEM_PANEL - 1) / GEM_PANEL; }
-
-static bool becomes_pairs(const struct gem_vision *v, const struct gem_matrix *w)
-{
-    return v->pairs && w->kind == GEM_PK_NONE;
 }
 
 /* Those that many rows pass through, and that have a faster form. */
@@ -137,55 +111,43 @@ static size_t list_linears(struct gem_vision *v, struct gem_vision_linear *out[]
         struct gem_vision_layer *l = &v->layers[i];
         struct gem_vision_linear *const all[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
         for (size_t j = 0; j < sizeof all / sizeof *all; j++)
-            if (all[j]->matrix.kind != GEM_PK_NONE || v->pairs) out[n++] = all[j];
+            if (v->pairs || !has_pairs(&all[j]->matrix)) out[n++] = all[j];
     }
     return n;
 }
 
-static void pack_linear(const struct gem_vision *v, struct gem_vision_linear *l, struct pack_job *job,
-                        struct gem_pool *pool)
+static void pack_linear(struct gem_vision_linear *l, struct pack_job *job, struct gem_pool *pool)
 {
     const struct gem_matrix *w = &l->matrix;
 
     job->l = l;
-    job->pairs = becomes_pairs(v, w);
     gem_map_prefetch(w->data, w->row_bytes * w->rows);
     gem_pool_run(pool, (size_t)n_panels(w), 4, pack_panels, job);
     gem_map_release(w->data, w->row_bytes * w->rows);
-    if (job->pairs)
+    if (has_pairs(w))
         l->pairs = (const uint16_t *)(const void *)job->dst;
     else
         l->matrix.panels = job->dst;
-    job->dst += gem_align_up(n_panels(w) * panel_bytes(w, job->pairs));
+    job->dst += gem_align_up(n_panels(w) * panel_bytes(w));
 }
 
 gem_status gem_vision_pack(struct gem_vision *v, const struct gem_kernels *kern, struct gem_pool *pool, gem_error *err)
 {
     struct gem_vision_linear **list = gem_calloc((size_t)v->h.n_layers * 7, sizeof *list, "a list of matrices", err);
     struct pack_job job = {.kern = kern};
-    uint64_t total = 0;
     size_t n;
-    gem_status st = GEM_E_NOMEM;
 
-    if (!list) return st;
-    v->pairs = kern->has_pairs;
+    if (!list) return GEM_E_NOMEM;
+    v->pairs = kern->has_bf16;
     n = list_linears(v, list);
-    for (size_t i = 0; i < n; i++) {
-        const struct gem_matrix *w = &list[i]->matrix;
-        total += gem_align_up(n_panels(w) * panel_bytes(w, becomes_pairs(v, w)));
-        job.widest = w->cols > job.widest ? w->cols : job.widest;
+    for (size_t i = 0; i < n; i++)
+        v->packed_bytes += gem_align_up(n_panels(&list[i]->matrix) * panel_bytes(&list[i]->matrix));
+    if (v->packed_bytes && !(v->packed = gem_alloc_aligned(v->packed_bytes, "a packed vision tower", err))) {
+        gem_free(list);
+        return GEM_E_NOMEM;
     }
-    job.values = gem_calloc(gem_pool_threads(pool), job.widest * sizeof *job.values, "packing", err);
-    if (!job.values) goto out;
-    job.rows = gem_calloc(gem_pool_threads(pool), GEM_PANEL * job.widest * sizeof *job.rows, "packing", err);
-    if (!job.rows || (total && !(v->packed = gem_alloc_aligned(total, "a packed vision tower", err)))) goto out;
     job.dst = v->packed;
-    for (size_t i = 0; i < n; i++) pack_linear(v, list[i], &job, pool);
-    v->packed_bytes = total;
-    st = GEM_OK;
-out:
-    gem_free(job.values);
-    gem_free(job.rows);
+    for (size_t i = 0; i < n; i++) pack_linear(list[i], &job, pool);
     gem_free(list);
-    return st;
+    return GEM_OK;
 }

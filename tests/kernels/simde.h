@@ -9,6 +9,8 @@
 #include <simde/x86/f16c.h>
 #include <simde/x86/fma.h>
 
+#include "tensor/format.h"
+
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -145,6 +147,23 @@ static inline __m256 gem_simde_maskload_ps(const float *p, __m256i mask)
 
 /* The same operation by another name. */
 #define _mm256_dpbusd_avx_epi32 _mm256_dpbusd_epi32
+
+/* Two vectors of floats to bfloat16, b first; subnormals become 0. */
+static inline __m512i gem_simde_cvtne2ps_pbh(__m512 a, __m512 b)
+{
+    float from[32];
+    uint16_t to[32];
+    __m512i r;
+
+    memcpy(from, &b, sizeof b);
+    memcpy(from + 16, &a, sizeof a);
+    for (int i = 0; i < 32; i++) to[i] = fabsf(from[i]) < 0x1p-126f ? 0 : gem_f32_to_bf16(from[i]);
+    memcpy(&r, to, sizeof r);
+    return r;
+}
+
+#undef _mm512_cvtne2ps_pbh
+#define _mm512_cvtne2ps_pbh gem_simde_cvtne2ps_pbh
 
 /* SIMDe multiplies by 2^i, which overflows before the product does. */
 static inline __m512 gem_simde_scalef_ps(__m512 x, __m512 i)

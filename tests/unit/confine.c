@@ -74,6 +74,26 @@ static void test_parcels(void)
     CHECK_EQ(waitpid(-1, NULL, WNOHANG), -1); /* no child is left */
 }
 
+static gem_status spin(void *context, const struct gem_outlet *out, gem_error *err)
+{
+    (void)out;
+    (void)err;
+    while (*(volatile unsigned *)context == 0) {}
+    return GEM_OK;
+}
+
+static void test_a_decoder_that_never_ends_is_stopped(void)
+{
+    unsigned n = 0;
+    gem_error err = {0};
+    const struct gem_confinement c = {
+        .name = "letter.mp4", .keep = -1, .seconds = 1, .run = spin, .context = &n, .on_parcel = receive};
+
+    CHECK_EQ(gem_confine(&c, &err), GEM_E_LIMIT);
+    CHECK_STR(err.message, "letter.mp4: decoding it takes more than 1 seconds of processor time");
+    CHECK_EQ(waitpid(-1, NULL, WNOHANG), -1);
+}
+
 static gem_status refuse(void *context, const struct gem_outlet *out, gem_error *err)
 {
     (void)context;
@@ -191,8 +211,11 @@ static void test_privileges(void)
 
 int main(int argc, char **argv)
 {
-    static const struct check_test tests[] = {
-        {"parcels", test_parcels}, {"ends", test_ends}, {"interrupt", test_interrupt}, {"privileges", test_privileges}};
+    static const struct check_test tests[] = {{"parcels", test_parcels},
+                                              {"ends", test_ends},
+                                              {"interrupt", test_interrupt},
+                                              {"privileges", test_privileges},
+                                              {"never_ends", test_a_decoder_that_never_ends_is_stopped}};
 
     if (prctl(PR_GET_SECCOMP) < 0) { /* qemu-user */
         printf("skipped: there is no seccomp here\n");
