@@ -154,8 +154,7 @@ static gem_status compute(struct gem_engine *e, struct gem_generation *const *it
         if (!o && !items[i]->has_prompt) o = &items[i]->options;
     }
     if (n == 0) return GEM_OK;
-    if ((st = gem_engine_step(e, steps, n, asks, o ? o->progress : NULL, o ? o->progress_user : NULL, err)))
-        return st;
+    if ((st = gem_engine_step(e, steps, n, asks, o ? o->progress : NULL, o ? o->progress_user : NULL, err))) return st;
     for (size_t i = 0; i < n; i++) take_logits(items[i], &steps[i]);
     return GEM_OK;
 }

@@ -383,6 +383,7 @@ static gem_status open_model(gem_model **out, const char *path, const gem_model_
     release_metadata(m);
     fill_info(m, o);
     if ((st = gem_weights_token_bytes(&m->w, &m->h, &m->info.token_bytes, err))) goto fail;
+    if (m->w.coarse) m->info.token_bytes -= m->w.head.row_bytes * m->w.head.rows - gem_coarse_bytes(&m->w.head);
     *out = m;
     return GEM_OK;
 fail:

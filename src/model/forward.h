@@ -17,9 +17,9 @@ struct gem_row {
     struct gem_cache *cache;
     uint32_t position;
     int32_t token;
-    uint32_t item;     /* the caller's number for the session */
-    bool wanted;       /* logits are asked for */
-    uint32_t n_best;   /* of them the best so many, and those of `bias`; the others may be -INFINITY. 0: all */
+    uint32_t item;              /* the caller's number for the session */
+    bool wanted;                /* logits are asked for */
+    uint32_t n_best;            /* of them the best so many, and those of `bias`; the others may be -INFINITY. 0: all */
     const gem_logit_bias *bias; /* [n_bias] what their reader will add to some */
     uint32_t n_bias;
     const float *soft; /* [hidden] the input of a soft token, instead of the token's embedding; else NULL */
@@ -32,10 +32,10 @@ typedef void gem_tap_fn(void *user, const struct gem_row *row, uint32_t layer, c
 typedef void gem_rows_fn(void *user, const struct gem_row *row, const float *logits, bool finite);
 
 enum {
-    GEM_TILE = 16,     /* rows of exact weights that are decoded at a time */
-    GEM_HEAD_ROWS = 8, /* rows of logits that are computed at a time */
+    GEM_TILE = 16,        /* rows of exact weights that are decoded at a time */
+    GEM_HEAD_ROWS = 8,    /* rows of logits that are computed at a time */
     GEM_HEAD_BEST = 1024, /* most logits that the head in two stages looks for */
-    GEM_QUERIES = 64,  /* that go through a span of keys together; more where more share one key/value head */
+    GEM_QUERIES = 64,     /* that go through a span of keys together; more where more share one key/value head */
 };
 
 /* The softmax of one query over the spans so far. */
@@ -102,8 +102,8 @@ struct gem_forward {
     float *cos[2], *sin[2]; /* [max_rows, n_rot] of local and global layers */
     float *logits;          /* [GEM_HEAD_ROWS, vocab] */
     struct gem_head_scratch head;
-    bool wide;              /* int8 activations come in pairs; see struct gem_act */
-    uint8_t *act;           /* [max_rows or twice that, widest] int8 or bfloat16 activations */
+    bool wide;    /* int8 activations come in pairs; see struct gem_act */
+    uint8_t *act; /* [max_rows or twice that, widest] int8 or bfloat16 activations */
     struct gem_thread_scratch *threads;
     struct gem_expert_scratch {
         float *probs;                 /* [max_rows, n_experts] */
