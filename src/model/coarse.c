@@ -25,6 +25,7 @@ struct maker {
     uint8_t *panels;
     uint8_t *scratch; /* scratch_bytes a thread: two rows of floats, then GEM_PANEL rows of Q8_0 */
     uint64_t scratch_bytes;
+    size_t first; /* the panel that item 0 is */
 };
 
 /* At least the root of a sum of n squares in double, as a float. */
@@ -70,7 +71,7 @@ static void make_row(const struct maker *k, uint32_t row, uint8_t *q8, float *w,
     measure(&k->to->left[row], &k->to->norm[row], w, c, n);
 }
 
-/* Items are panels. */
+/* Items are panels from `first` on. */
 static void make_panels(void *context, size_t begin, size_t end, unsigned thread)
 {
     const struct maker *k = context;
@@ -79,11 +80,28 @@ static void make_panels(void *context, size_t begin, size_t end, unsigned thread
     float *w = (float *)(void *)(k->scratch + thread * k->scratch_bytes), *c = w + cols;
     uint8_t *q8 = (uint8_t *)(c + cols);
 
-    for (size_t i = begin; i < end; i++) {
+    for (size_t i = k->first + begin; i < k->first + end; i++) {
         const uint32_t first = (uint32_t)(i * GEM_PANEL), n = rows - first < GEM_PANEL ? rows - first : GEM_PANEL;
 
         for (uint32_t r = 0; r < n; r++) make_row(k, first + r, q8 + r * row_bytes, w, c);
         gem_pack_panel(GEM_Q8_0, q8, row_bytes, n, cols, k->panels + i * gem_panel_bytes(GEM_PK_Q8, cols));
+    }
+}
+
+/* Pages of the table are given back slice by slice: a ceiling of memory holds while the copy is made, too. */
+static void make_all(struct maker *k, struct gem_pool *pool)
+{
+    enum { SLICE = 32 << 20 };
+    const struct gem_matrix *m = k->from;
+    const size_t n = (size_t)n_panels(m), step = SLICE / (GEM_PANEL * m->row_bytes) + 1;
+
+    for (; k->first < n; k->first += step) {
+        const size_t here = n - k->first < step ? n - k->first : step, row = k->first * GEM_PANEL;
+        const size_t rows = m->rows - row < here * GEM_PANEL ? m->rows - row : here * GEM_PANEL;
+
+        gem_map_prefetch(m->data + row * m->row_bytes, rows * m->row_bytes);
+        gem_pool_run(pool, here, 8, make_panels, k);
+        gem_map_release(m->data + row * m->row_bytes, rows * m->row_bytes);
     }
 }
 
@@ -118,7 +136,7 @@ gem_status gem_coarse_open(struct gem_coarse **out, const struct gem_matrix *hea
     c->left = (float *)(void *)(k.panels + panels * gem_panel_bytes(GEM_PK_Q8, head->cols));
     c->norm = c->left + panels * GEM_PANEL;
     memset(c->left, 0, (size_t)(2 * vector_bytes(head)));
-    gem_pool_run(pool, (size_t)panels, 8, make_panels, &k);
+    make_all(&k, pool);
     gem_free(k.scratch);
     c->most = largest_norm(c);
     *out = c;
