@@ -45,7 +45,7 @@ struct bench {
     struct gem_kernels kern;
     struct gem_pool *pool;
     struct gem_forward f;
-    float *table; /* [ROWS, cols] as the number format has it */
+    float *table;  /* [ROWS, cols] as the number format has it */
     uint8_t *data; /* as a file is mapped: its pages can be given back and are what they were */
 };
 
