@@ -28,6 +28,8 @@ struct maker {
     size_t first; /* the panel that item 0 is */
 };
 
+enum { Q8_BYTES = 34 }; /* of a block of Q8_0: its float16 scale, 32 codes */
+
 /* At least the root of a sum of n squares in double, as a float. */
 static float round_up(double sum) { return (float)(sqrt(sum) * (1 + 4 * FLT_EPSILON)); }
 
@@ -56,18 +58,48 @@ static void measure(float *left, float *norm, const float *w, const float *c, si
     *norm = round_up(add_up(s));
 }
 
+/* A block of Q8_0 and what it decodes to; false: infinite, NaN or too large. As gem_encode_row, but halves go to even:
+ * compilers make vectors of it, 8 bits in a quarter of the time. */
+static bool encode_block(const float *w, uint8_t *q8, float *copy)
+{
+    const float magic = 0x1.8p23f; /* added and taken away, it rounds what is smaller than 2^22 to a whole number */
+    int8_t code[GEM_ACT_BLOCK];
+    float most = 0, d, inverse;
+    uint16_t h;
+    int bad = 0;
+
+    for (int i = 0; i < GEM_ACT_BLOCK; i++) bad |= !(fabsf(w[i]) < INFINITY);
+    for (int i = 0; i < GEM_ACT_BLOCK; i++) most = fabsf(w[i]) > most ? fabsf(w[i]) : most;
+    h = gem_f32_to_f16(most / 127);
+    if (bad || (h & 0x7c00) == 0x7c00) return false;
+    d = gem_f16_to_f32(h);
+    inverse = most >= 0x1p-100f ? 127 / most : 0;
+    for (int i = 0; i < GEM_ACT_BLOCK; i++) {
+        const float q = w[i] * inverse + magic - magic;
+        code[i] = (int8_t)q;
+        copy[i] = q * d;
+    }
+    q8[0] = (uint8_t)h;
+    q8[1] = (uint8_t)(h >> 8);
+    memcpy(q8 + 2, code, sizeof code);
+    return true;
+}
+
 static void make_row(const struct maker *k, uint32_t row, uint8_t *q8, float *w, float *c)
 {
     const uint32_t n = k->from->cols;
 
+    bool ok = true;
+
     gem_decode_row(k->from->type, k->from->data + row * k->from->row_bytes, w, n);
-    if (!gem_encode_row(GEM_Q8_0, w, q8, n)) { /* infinite, NaN or too large */
+    for (uint32_t i = 0; i < n / GEM_ACT_BLOCK; i++)
+        ok &= encode_block(w + i * GEM_ACT_BLOCK, q8 + i * Q8_BYTES, c + i * GEM_ACT_BLOCK);
+    if (!ok) {
         memset(q8, 0, (size_t)gem_row_bytes(GEM_Q8_0, n));
         k->to->left[row] = INFINITY;
         k->to->norm[row] = 0;
         return;
     }
-    gem_decode_row(GEM_Q8_0, q8, c, n);
     measure(&k->to->left[row], &k->to->norm[row], w, c, n);
 }
 
