@@ -282,7 +282,7 @@ void gem_head(struct gem_forward *f, gem_rows_fn *on_row, void *user)
 
     for (uint32_t at = 0, n; at < n_rows; at += n) {
         const struct gem_row *rows = f->rows + at;
-        bool finite[GEM_HEAD_ROWS];
+        bool finite[GEM_HEAD_ROWS] = {false};
         struct gem_act act;
         uint32_t wanted = 0;
 

@@ -83,7 +83,7 @@ static void try_model(const char *path, gem_precision precision)
     const gem_sampling few = {.temperature = 1, .top_k = 20, .top_p = 0.95f, .seed = 5};
     const gem_sampling biased = {.temperature = 3, .top_k = 3, .min_p = 0.1f, .seed = 6, .n_bias = 3, .bias = bias};
     const gem_sampling all = {.temperature = 1, .seed = 5}, penalised = {.repetition_penalty = 1.3f};
-    gem_model *whole, *two;
+    gem_model *whole, *two = NULL;
     gem_error err;
 
     if (gem_model_open(&whole, path, &plain, &err) || gem_model_open(&two, path, &staged, &err)) fail(&err);
