@@ -102,6 +102,11 @@ typedef struct gem_model_options {
     /* Open a native copy that lies beside the checkpoint instead of it: "NAME.gem" for NAME.gguf or the folder NAME.
      * Where there is none, or one of other files (sizes and times tell), it is written first, as gem_pack would. */
     bool packed_copy;
+    /* Keep a copy of the output head in 8 bits (gem_model_info.two_stage_bytes more memory, made while opening), from
+     * which gem_generate finds the few tokens whose logits matter: the same samples from about half the bytes of the
+     * head, where it draws greedily or with top_k and nothing looks at all logits (a constraint, min_tokens,
+     * penalties, DRY, on_logprobs). GEM_E_ARGUMENT where the head is quantised: a coarser copy of it does not pay. */
+    bool two_stage_head;
     const char *mmproj;   /* NULL, or a GGUF file with towers (llama.cpp's mmproj); each replaces the model's own */
     uint64_t reserved[5]; /* zero */
 } gem_model_options;
@@ -141,6 +146,7 @@ typedef struct gem_model_info {
     uint64_t packed_bytes;        /* weights repacked in memory */
     uint64_t ram_bytes;           /* the least ceiling with which engine and session of default size can be opened */
     uint64_t token_bytes;         /* weights read to compute one token alone: the floor of decoding, caches apart */
+    uint64_t two_stage_bytes;     /* of the copy that two_stage_head keeps, or would; 0: the head can have none */
 } gem_model_info;
 
 /* Lives as long as the model. */
@@ -250,7 +256,10 @@ typedef struct gem_engine_stats {
     double ple_seconds; /* that this took, copies included */
     uint64_t n_batches; /* computed: each reads the weights once ... */
     uint64_t n_rows;    /* ... for all its rows, which are tokens of one or several sessions */
-    uint64_t reserved[6];
+    /* Of the output head in two stages: rows of logits that it was tried for; of these, those that took the whole
+     * product after all; and how many logits the others had computed from the table. */
+    uint64_t head_rows, head_whole, head_computed;
+    uint64_t reserved[3];
 } gem_engine_stats;
 GEM_API void gem_engine_get_stats(const gem_engine *engine, gem_engine_stats *out);
 

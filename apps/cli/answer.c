@@ -237,6 +237,7 @@ void gem_cli_answer_stats(const struct gem_cli_engine *engine, const gem_generat
     static const char *const finishes[] = {"stop token", "length", "context full", "interrupted"};
     const size_t n_computed = stats->n_prompt - stats->n_kept;
     const size_t n_more = stats->n_generated ? stats->n_generated - 1 : 0;
+    gem_engine_stats done;
 
     fprintf(stderr,
             "open %.2f s; prompt %zu tokens (%zu kept), %.2f s, %.1f tokens/s; answer %zu tokens, %.2f s, "
@@ -244,4 +245,9 @@ void gem_cli_answer_stats(const struct gem_cli_engine *engine, const gem_generat
             engine->open_seconds, stats->n_prompt, stats->n_kept, stats->prompt_seconds,
             rate(n_computed, stats->prompt_seconds), stats->n_generated, stats->generate_seconds,
             rate(n_more, stats->generate_seconds), finishes[stats->finish & 3], (unsigned long long)stats->seed);
+    gem_engine_get_stats(engine->engine, &done);
+    if (done.head_rows)
+        fprintf(stderr, "head in two stages: %llu rows, %llu of them whole, else %.1f logits computed\n",
+                (unsigned long long)done.head_rows, (unsigned long long)done.head_whole,
+                rate(done.head_computed, (double)(done.head_rows - done.head_whole)));
 }

@@ -263,6 +263,7 @@ static int run_model(const struct args *args)
     if ((code = gem_cli_session_open(&engine, &args->engine, args->n_prompt + args->n_gen + 1))) goto done;
     bench.threads = gem_engine_threads(engine.engine);
     if ((code = measure_all(args, &engine, &bench))) goto done;
+    gem_engine_get_stats(engine.engine, &bench.engine);
     bench.bandwidth = read_bandwidth(args->engine.cpu, bench.threads);
     code = args->json ? gem_cli_bench_json(&bench) : gem_cli_bench_text(&bench);
 done:

@@ -21,6 +21,7 @@ struct gem_cli_bench {
     double open_seconds;
     double bandwidth; /* bytes per second that as many threads read from memory; 0: could not be measured */
     uint64_t peak_bytes;
+    gem_engine_stats engine; /* of all repetitions */
     struct gem_cli_sample samples[GEM_CLI_BENCH_MAX];
 };
 

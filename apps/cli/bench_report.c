@@ -115,6 +115,9 @@ int gem_cli_bench_json(const struct gem_cli_bench *bench)
               yyjson_mut_obj_add_uint(doc, root, "bytes_per_token", info->token_bytes) &&
               yyjson_mut_obj_add_real(doc, root, "read_bytes_per_second", bench->bandwidth) &&
               yyjson_mut_obj_add_real(doc, root, "generate_floor_fraction", floor_reached(bench)) &&
+              yyjson_mut_obj_add_uint(doc, root, "head_rows", bench->engine.head_rows) &&
+              yyjson_mut_obj_add_uint(doc, root, "head_whole", bench->engine.head_whole) &&
+              yyjson_mut_obj_add_uint(doc, root, "head_computed", bench->engine.head_computed) &&
               yyjson_mut_obj_add_uint(doc, root, "file_bytes", info->file_bytes) &&
               yyjson_mut_obj_add_real(doc, root, "open_seconds", bench->open_seconds) &&
               yyjson_mut_obj_add_uint(doc, root, "peak_resident_bytes", bench->peak_bytes);

@@ -12,12 +12,12 @@ struct gem_cli_engine_args {
     const char *cpu;       /* NULL: the best this machine has */
     const char *mmproj;    /* NULL: none */
     uint32_t threads, chunk;
-    bool packed_copy, int8_cache;
+    bool packed_copy, int8_cache, two_stage_head;
     uint32_t ram, ple_ram; /* MiB; 0: the library's default */
 };
 
 /* The same options with "fast", or with "exact", as default. */
-extern const struct gem_cli_option gem_cli_fast_options[9], gem_cli_exact_options[9];
+extern const struct gem_cli_option gem_cli_fast_options[10], gem_cli_exact_options[10];
 
 /* Zero-initialised is closed. */
 struct gem_cli_engine {

@@ -83,6 +83,7 @@ const struct gem_cli_field gem_cli_model_fields[] = {
     FIELD(COUNT, n_parameters, "parameters"),
     FIELD(COUNT, n_parameters_active, "parameters per token"),
     FIELD(BYTES, file_bytes, "files"),
+    FIELD(BYTES, two_stage_bytes, "copy of the head (--two-stage-head)"),
     FIELD(BYTES, ram_bytes, "least ceiling of memory (--ram)"),
 #undef FIELD
 };

@@ -8,6 +8,7 @@
 struct step {
     struct gem_engine *engine;
     gem_advance *items;
+    const struct gem_ask *asks; /* or NULL */
     size_t n_items;
     bool cancelled, poisoned; /* by a callback; by NaN or infinity */
 };
@@ -85,14 +86,14 @@ static gem_status check_item(const struct gem_engine *e, const gem_advance *it, 
     return GEM_OK;
 }
 
-static gem_status check_items(const struct step *s, const size_t *n_strict, gem_error *err)
+static gem_status check_items(const struct step *s, gem_error *err)
 {
     gem_status st = GEM_OK;
     size_t n = 0;
 
     for (size_t i = 0; i < s->n_items && !st; i++)
         if (!(st = check_item(s->engine, &s->items[i], i, err)))
-            st = check_media(s->engine, &s->items[i], i, n_strict ? n_strict[i] : SIZE_MAX, err);
+            st = check_media(s->engine, &s->items[i], i, s->asks ? s->asks[i].n_strict : SIZE_MAX, err);
     for (; n < s->n_items && !st; n++) {
         if (s->items[n].session->in_step) {
             st = gem_fail(err, GEM_E_ARGUMENT, 0, "item %zu: its session is named twice", n);
@@ -154,6 +155,15 @@ static bool is_wanted(const gem_advance *it, size_t position)
     return !it->no_logits && position + 1 == it->n_tokens;
 }
 
+/* Which logits of a row matter: all to those who are told of them. */
+static struct gem_ask ask_of(const struct step *s, size_t i, size_t position)
+{
+    const gem_advance *it = &s->items[i];
+
+    if (!s->asks || (it->on_logits && position >= it->logits_from)) return (struct gem_ask){0};
+    return s->asks[i];
+}
+
 /* Rows that must be computed together from position p on: those of an image whose tokens see each other, else one. */
 static size_t together(const struct step *s, const gem_advance *it, size_t p, size_t m)
 {
@@ -171,6 +181,8 @@ static void add_rows(struct step *s, size_t i, size_t n, size_t m)
     const float *soft = is_in_media(it, m, first) ? gem_soft_find(&s->engine->soft, it->media[m].media) : NULL;
 
     for (size_t p = first; p < first + n; p++) {
+        const struct gem_ask ask = ask_of(s, i, p);
+
         session->tokens[p] = it->tokens[p];
         session->keys[p] = key_of(it, m, p);
         f->rows[f->n_rows++] = (struct gem_row){.cache = &session->cache,
@@ -178,6 +190,9 @@ static void add_rows(struct step *s, size_t i, size_t n, size_t m)
                                                 .token = it->tokens[p],
                                                 .item = (uint32_t)i,
                                                 .wanted = is_wanted(it, p),
+                                                .n_best = ask.n_best,
+                                                .bias = ask.bias,
+                                                .n_bias = ask.n_bias,
                                                 .soft = soft ? soft + (p - it->media[m].at) * hidden : NULL,
                                                 .sees_to = (uint32_t)(n > 1 ? first + n - 1 : p)};
     }
@@ -319,6 +334,9 @@ static gem_status fit_forward(const struct step *s, gem_error *err)
         gem_ledger_give(m->ledger, needed);
         return st;
     }
+    larger.head.n_tried = e->forward.head.n_tried;
+    larger.head.n_full = e->forward.head.n_full;
+    larger.head.n_computed = e->forward.head.n_computed;
     gem_forward_close(&e->forward);
     gem_ledger_give(m->ledger, e->taken);
     e->forward = larger;
@@ -351,14 +369,14 @@ static gem_status run(struct step *s, gem_progress_fn *progress, void *progress_
     return GEM_OK;
 }
 
-gem_status gem_engine_step(struct gem_engine *e, gem_advance *items, size_t n_items, const size_t *n_strict,
+gem_status gem_engine_step(struct gem_engine *e, gem_advance *items, size_t n_items, const struct gem_ask *asks,
                            gem_progress_fn *progress, void *progress_user, gem_error *err)
 {
-    struct step s = {.engine = e, .items = items, .n_items = n_items};
+    struct step s = {.engine = e, .items = items, .asks = asks, .n_items = n_items};
     gem_status st;
 
     if ((st = gem_archive_check(&e->model->archive, err))) return st;
-    if ((st = check_items(&s, n_strict, err))) return st;
+    if ((st = check_items(&s, err))) return st;
     for (size_t i = 0; i < n_items; i++) keep_prefix(&items[i]);
     if ((st = encode_media(&s, progress, progress_user, err))) goto out;
     if ((st = fit_forward(&s, err))) goto out;

@@ -117,6 +117,20 @@ static gem_advance step_of(struct gem_generation *g)
     return step;
 }
 
+/* A mask, and who reports log-probabilities, look at all logits. */
+static struct gem_ask ask_of(const struct gem_generation *g)
+{
+    const gem_generate_options *o = &g->options;
+    struct gem_ask ask = {.n_strict = g->stats.n_prompt};
+
+    if (g->matcher || g->allowed_by_caller || o->on_logprobs || g->stats.n_generated < o->min_tokens) return ask;
+    if (g->sampling.n_bias > GEM_HEAD_BEST) return ask;
+    ask.n_best = gem_sampling_best(&g->sampling, g->model->h.vocab);
+    ask.bias = g->sampling.bias;
+    ask.n_bias = (uint32_t)g->sampling.n_bias;
+    return ask;
+}
+
 static void take_logits(struct gem_generation *g, const gem_advance *step)
 {
     if (!g->has_prompt) g->stats.n_kept = step->n_kept;
@@ -130,18 +144,17 @@ static void take_logits(struct gem_generation *g, const gem_advance *step)
 static gem_status compute(struct gem_engine *e, struct gem_generation *const *items, size_t n, gem_error *err)
 {
     gem_advance steps[MAX_TOGETHER];
-    size_t n_prompt[MAX_TOGETHER];
+    struct gem_ask asks[MAX_TOGETHER];
     const gem_generate_options *o = NULL;
     gem_status st;
 
     for (size_t i = 0; i < n; i++) {
         steps[i] = step_of(items[i]);
-        n_prompt[i] = items[i]->stats.n_prompt;
+        asks[i] = ask_of(items[i]);
         if (!o && !items[i]->has_prompt) o = &items[i]->options;
     }
     if (n == 0) return GEM_OK;
-    if ((st = gem_engine_step(e, steps, n, n_prompt, o ? o->progress : NULL, o ? o->progress_user : NULL, err)))
-        return st;
+    if ((st = gem_engine_step(e, steps, n, asks, o ? o->progress : NULL, o ? o->progress_user : NULL, err))) return st;
     for (size_t i = 0; i < n; i++) take_logits(items[i], &steps[i]);
     return GEM_OK;
 }

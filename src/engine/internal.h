@@ -9,6 +9,7 @@
 #include "generate/answer.h"
 #include "generate/constraint.h"
 #include "media/sound.h"
+#include "model/coarse.h"
 #include "model/forward.h"
 #include "tokenizer/tokenizer.h"
 #include "vision/tower.h"
@@ -164,9 +165,17 @@ const float *gem_soft_find(const struct gem_soft_cache *c, const gem_media *medi
 void gem_soft_cache_release(struct gem_soft_cache *c);
 void gem_soft_cache_close(struct gem_soft_cache *c);
 
-/* gem_engine_advance, but only the first n_strict[i] tokens of item i (NULL: all) must have their placeholders covered:
- * what a model generates is not the caller's fault. */
-gem_status gem_engine_step(struct gem_engine *e, gem_advance *items, size_t n_items, const size_t *n_strict,
+/* What is known of an item by who generates. */
+struct gem_ask {
+    size_t n_strict; /* leading tokens whose placeholders must be covered: what a model generates is not the caller's
+                        fault */
+    uint32_t n_best; /* logits of the last token that matter; see struct gem_row */
+    const gem_logit_bias *bias;
+    uint32_t n_bias;
+};
+
+/* gem_engine_advance with asks [n_items]; NULL: all tokens, all logits. */
+gem_status gem_engine_step(struct gem_engine *e, gem_advance *items, size_t n_items, const struct gem_ask *asks,
                            gem_progress_fn *progress, void *progress_user, gem_error *err);
 
 /* Bytes that this machine can give without swapping; UINT64_MAX when unknown. */

@@ -280,7 +280,8 @@ static void fill_info(struct gem_model *m, const gem_model_options *o)
         .n_parameters = m->w.n_parameters,
         .n_parameters_active = m->w.n_parameters_active,
         .mapped_bytes = m->w.mapped_bytes,
-        .packed_bytes = m->w.packed_bytes,
+        .packed_bytes = m->w.packed_bytes + (m->w.coarse ? gem_coarse_bytes(&m->w.head) : 0),
+        .two_stage_bytes = gem_coarse_bytes(&m->w.head),
     };
     info->ram_bytes = m->fixed_bytes + m->ledger->floor + gem_engine_bytes(m, NULL) + gem_session_bytes(m, NULL, NULL);
     fill_layer_info(info, h);
@@ -310,6 +311,7 @@ static gem_status fill_ledger(struct gem_model *m, const gem_model_options *o, g
     gem_status st;
 
     if (packs && (st = gem_weights_packed_bytes(&m->w, &m->h, &packed, err))) return st;
+    if (o->two_stage_head) packed += gem_coarse_bytes(&m->w.head);
     if ((st = gem_stream_open(&stream, &m->w, &m->h, packs, err))) return st;
     l->ceiling = o->ram ? o->ram : UINT64_MAX;
     l->floor = stream.floor;
@@ -320,13 +322,24 @@ static gem_status fill_ledger(struct gem_model *m, const gem_model_options *o, g
                            "the model alone", err);
 }
 
+static gem_status check_two_stages(const struct gem_model *m, const gem_model_options *o, const char *path,
+                                   gem_error *err)
+{
+    if (!o->two_stage_head || gem_coarse_bytes(&m->w.head)) return GEM_OK;
+    return gem_fail(err, GEM_E_ARGUMENT, 0,
+                    "%s: a head in two stages is for tables of floating point numbers in rows of 32, not for %s x %u",
+                    path, gem_type_info(m->w.head.type)->name, m->w.head.cols);
+}
+
 static gem_status pack(struct gem_model *m, const gem_model_options *o, gem_error *err)
 {
     struct gem_pool *pool;
     gem_status st = gem_pool_open(&pool, o->n_threads, err);
 
     if (st) return st;
-    st = gem_weights_pack(&m->w, &m->h, pool, o->progress, o->progress_user, err);
+    if (o->precision == GEM_PRECISION_FAST)
+        st = gem_weights_pack(&m->w, &m->h, pool, o->progress, o->progress_user, err);
+    if (!st && o->two_stage_head) st = gem_coarse_open(&m->w.coarse, &m->w.head, pool, err);
     gem_pool_close(pool);
     return st;
 }
@@ -363,11 +376,14 @@ static gem_status open_model(gem_model **out, const char *path, const gem_model_
     st = GEM_E_NOMEM;
     if (!(m->roles = gem_calloc(m->archive.n_tensors, sizeof *m->roles, "a list of tensors", err))) goto fail;
     if ((st = gem_weights_bind(&m->w, &m->h, &m->archive, m->roles, err))) goto fail;
+    if ((st = check_two_stages(m, o, path, err))) goto fail;
     if ((st = fill_ledger(m, o, err))) goto fail;
-    if (!o->metadata_only && o->precision == GEM_PRECISION_FAST && (st = pack(m, o, err))) goto fail;
+    if ((o->precision == GEM_PRECISION_FAST || o->two_stage_head) && !o->metadata_only && (st = pack(m, o, err)))
+        goto fail;
     release_metadata(m);
     fill_info(m, o);
     if ((st = gem_weights_token_bytes(&m->w, &m->h, &m->info.token_bytes, err))) goto fail;
+    if (m->w.coarse) m->info.token_bytes -= m->w.head.row_bytes * m->w.head.rows - gem_coarse_bytes(&m->w.head);
     *out = m;
     return GEM_OK;
 fail:

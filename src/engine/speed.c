@@ -113,7 +113,7 @@ static void call_gemm_pairs(const struct bench *b, const struct test *t, struct 
 
     for (uint32_t i = 0; i < t->rows; i += GEM_PANEL)
         b->kern.gemm_pairs((const uint16_t *)(const void *)(w + i / GEM_PANEL * panel), GEM_PANEL, b->x_bf16, N_COLUMNS,
-                           t->vectors, l->y + i, t->rows, t->columns);
+                           t->vectors, l->y + i, t->rows, t->columns, false);
 }
 
 /* Queries or probabilities for a cache of t->type. */

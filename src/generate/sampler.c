@@ -53,6 +53,12 @@ static bool has_penalty(const gem_sampling *s)
            s->frequency_penalty != 0;
 }
 
+uint32_t gem_sampling_best(const gem_sampling *s, size_t vocab)
+{
+    if (check(s, vocab, NULL) || has_penalty(s) || s->dry_multiplier != 0) return 0;
+    return s->temperature == 0 ? 1 : s->top_k;
+}
+
 /* counts [vocab]: how often each token was seen within the window. Ids out of range are not ours to judge. */
 static void penalise(const gem_sampling *s, float *logits, uint32_t *counts, size_t vocab, const int32_t *seen,
                      size_t n_seen)

@@ -69,6 +69,22 @@ static void take_split(struct gem_forward *f, const struct widths *w, unsigned n
     s->states = take(&f->arena, s->n_queries, sizeof *s->states);
 }
 
+/* More rows of the table than one in sixteen would not pay: they lie apart. */
+static void take_head(struct gem_forward *f)
+{
+    struct gem_head_scratch *s = &f->head;
+    const uint64_t blocks = ((uint64_t)f->h->vocab + GEM_PANEL - 1) / GEM_PANEL;
+    struct gem_arena *a = &f->arena;
+
+    s->n_rows = (size_t)blocks + GEM_HEAD_BEST;
+    s->x = take(a, (uint64_t)GEM_HEAD_ROWS * f->h->hidden, sizeof(float));
+    s->act = take(a, 2 * GEM_HEAD_ROWS, gem_act_bytes((f->h->hidden + 31) / 32 * 32));
+    s->low = take(a, blocks, sizeof(float));
+    s->high = take(a, blocks, sizeof(float));
+    s->rows = take(a, s->n_rows, sizeof(uint32_t));
+    s->values = take(a, s->n_rows, sizeof(float));
+}
+
 static void layout(struct gem_forward *f, unsigned n_threads)
 {
     const struct gem_hparams *h = f->h;
@@ -95,6 +111,7 @@ static void layout(struct gem_forward *f, unsigned n_threads)
         f->sin[global] = take(a, m * n_rot, sizeof(float));
     }
     f->logits = take(a, (uint64_t)GEM_HEAD_ROWS * h->vocab, sizeof(float));
+    take_head(f);
     f->act = take(a, f->wide ? 2 * m : m, w.act);
     if (h->n_experts) take_experts(f, &w);
     take_split(f, &w, n_threads);
@@ -315,89 +332,4 @@ void gem_join_branch(struct gem_forward *f, const float *w)
     struct norm_job job = {.f = f, .w = w, .n = f->h->hidden};
 
     gem_pool_run(f->pool, f->n_rows, 8, join_rows, &job);
-}
-
-/* ---- the head (spec 2.8) ------------------------------------------------------------------------------------- */
-
-struct cap_job {
-    const struct gem_forward *f;
-    float *logits;
-    size_t n;
-    bool *bad; /* [pieces]: NaN or infinity before the cap hides it */
-};
-
-enum { CAP_PIECE = 8192, MAX_PIECES = (1 << 22) / CAP_PIECE + 1 };
-
-static void cap_pieces(void *context, size_t begin, size_t end, unsigned thread)
-{
-    const struct cap_job *j = context;
-
-    (void)thread;
-    for (size_t i = begin; i < end; i++) {
-        float *x = j->logits + i * CAP_PIECE;
-        const size_t left = j->n - i * CAP_PIECE, n = left < CAP_PIECE ? left : CAP_PIECE;
-        int bad = 0;
-
-        for (size_t k = 0; k < n; k++) bad |= !(fabsf(x[k]) <= 3e38f);
-        j->bad[i] = bad != 0;
-        if (j->f->h->softcap > 0) j->f->kern->softcap(x, n, j->f->h->softcap);
-    }
-}
-
-static bool cap_logits(struct gem_forward *f, float *logits)
-{
-    bool bad[MAX_PIECES], any = false;
-    struct cap_job job = {.f = f, .logits = logits, .n = f->h->vocab, .bad = bad};
-    const size_t pieces = (job.n + CAP_PIECE - 1) / CAP_PIECE;
-
-    gem_pool_run(f->pool, pieces, 4, cap_pieces, &job);
-    for (size_t i = 0; i < pieces; i++) any |= bad[i];
-    return !any;
-}
-
-/* The head's product; where the head does not stay in memory, slice by slice. */
-static void head_product(struct gem_forward *f, struct gem_act *act)
-{
-    const struct gem_matrix *head = &f->w->head;
-    const uint32_t fit = (uint32_t)(GEM_STREAM_SLICE / (head->row_bytes * GEM_PANEL)) * GEM_PANEL;
-    const uint32_t step = fit ? fit : GEM_PANEL;
-    const uint64_t panel = gem_panel_bytes(head->kind, head->cols);
-
-    if (!gem_stream_drops(&f->stream, f->h->n_layers + 1)) {
-        gem_linear(f, f->logits, f->h->vocab, head, act);
-        return;
-    }
-    for (uint32_t at = 0; at < head->rows; at += step) {
-        const uint32_t left = head->rows - at, next = left > step ? left - step : 0;
-        struct gem_matrix slice = *head;
-
-        slice.rows = left < step ? left : step;
-        slice.data += at * head->row_bytes;
-        if (slice.panels) slice.panels += at / GEM_PANEL * panel;
-        gem_map_prefetch(slice.data + slice.rows * head->row_bytes, (next < step ? next : step) * head->row_bytes);
-        gem_linear(f, f->logits + at, f->h->vocab, &slice, act);
-        gem_stream_drop(&f->stream, slice.data, slice.rows * head->row_bytes);
-    }
-}
-
-void gem_head(struct gem_forward *f, gem_rows_fn *on_row, void *user)
-{
-    const uint32_t hidden = f->h->hidden, vocab = f->h->vocab;
-    const uint32_t n_rows = f->n_rows;
-
-    for (uint32_t at = 0, n; at < n_rows; at += n) {
-        struct gem_act act;
-        uint32_t wanted = 0;
-
-        n = n_rows - at < GEM_HEAD_ROWS ? n_rows - at : GEM_HEAD_ROWS;
-        for (uint32_t r = 0; r < n; r++) wanted += f->rows[at + r].wanted;
-        if (wanted == 0) continue; /* rows that only the tap asked for */
-        act = gem_act_of(f, f->norm + (size_t)at * hidden, hidden, n, hidden);
-        act.wide = false; /* no expert is chosen after this */
-        head_product(f, &act);
-        for (uint32_t r = 0; r < n; r++) {
-            float *logits = f->logits + (size_t)r * vocab;
-            if (f->rows[at + r].wanted) on_row(user, &f->rows[at + r], logits, cap_logits(f, logits));
-        }
-    }
 }

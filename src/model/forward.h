@@ -17,8 +17,11 @@ struct gem_row {
     struct gem_cache *cache;
     uint32_t position;
     int32_t token;
-    uint32_t item;     /* the caller's number for the session */
-    bool wanted;       /* logits are asked for */
+    uint32_t item;              /* the caller's number for the session */
+    bool wanted;                /* logits are asked for */
+    uint32_t n_best;            /* of them the best so many, and those of `bias`; the others may be -INFINITY. 0: all */
+    const gem_logit_bias *bias; /* [n_bias] what their reader will add to some */
+    uint32_t n_bias;
     const float *soft; /* [hidden] the input of a soft token, instead of the token's embedding; else NULL */
     uint32_t sees_to;  /* last position that local layers see: its own, or the end of its image, in the same batch */
 };
@@ -29,10 +32,11 @@ typedef void gem_tap_fn(void *user, const struct gem_row *row, uint32_t layer, c
 typedef void gem_rows_fn(void *user, const struct gem_row *row, const float *logits, bool finite);
 
 enum {
-    GEM_TILE = 16,     /* rows of exact weights that are decoded at a time */
-    GEM_HEAD_ROWS = 8, /* rows of logits that are computed at a time */
-    GEM_JOINED = 32,   /* positions whose keys are put together at a time: they stay near the processor */
-    GEM_QUERIES = 64,  /* that go through a span of keys together; more where more share one key/value head */
+    GEM_TILE = 16,        /* rows of exact weights that are decoded at a time */
+    GEM_HEAD_ROWS = 8,    /* rows of logits that are computed at a time */
+    GEM_HEAD_BEST = 1024, /* most logits that the head in two stages looks for */
+    GEM_JOINED = 32,      /* positions whose keys are put together at a time: they stay near the processor */
+    GEM_QUERIES = 64,     /* that go through a span of keys together; more where more share one key/value head */
 };
 
 /* The softmax of one query over the spans so far. */
@@ -58,6 +62,18 @@ struct gem_split {
     size_t n_queries;
     float *top, *sum, *value; /* [n_queries], [n_queries], [n_queries, head_dim] */
     struct gem_softmax_state *states;
+};
+
+/* What the head in two stages (coarse.h) needs, and what it did. */
+struct gem_head_scratch {
+    float *x;          /* [GEM_HEAD_ROWS, hidden] what the table is multiplied with, as floats */
+    uint8_t *act;      /* [GEM_HEAD_ROWS] pairs of int8 rows */
+    float *low, *high; /* [vocab / GEM_PANEL] of the logits of GEM_PANEL rows: what the largest is at least, at most */
+    uint32_t *rows;    /* [n_rows] of the table that are computed, ... */
+    float *values;     /* ... and their logits */
+    size_t n_rows;
+    uint32_t pause, skip; /* after vain attempts: how many rows are not tried, of which so many are still to come */
+    uint64_t n_tried, n_full, n_computed; /* rows of logits; of these by the whole product; rows of the table */
 };
 
 /* Some consecutive rows. */
@@ -88,8 +104,9 @@ struct gem_forward {
     float *ple, *ple_gate;  /* [max_rows, n_layers * ple], [max_rows, ple] */
     float *cos[2], *sin[2]; /* [max_rows, n_rot] of local and global layers */
     float *logits;          /* [GEM_HEAD_ROWS, vocab] */
-    bool wide;              /* int8 activations come in pairs; see struct gem_act */
-    uint8_t *act;           /* [max_rows or twice that, widest] int8 or bfloat16 activations */
+    struct gem_head_scratch head;
+    bool wide;    /* int8 activations come in pairs; see struct gem_act */
+    uint8_t *act; /* [max_rows or twice that, widest] int8 or bfloat16 activations */
     struct gem_thread_scratch *threads;
     struct gem_expert_scratch {
         float *probs;                 /* [max_rows, n_experts] */
@@ -132,6 +149,13 @@ struct gem_act {
 struct gem_act gem_act_of(struct gem_forward *f, const float *x, size_t ldx, uint32_t m, uint32_t k);
 /* y [m, ldy] = M x */
 void gem_linear(struct gem_forward *f, float *y, size_t ldy, const struct gem_matrix *mat, struct gem_act *act);
+
+/* y[i] = row rows[i] of M times row `column` of the activations, the bits that gem_linear gives. M holds floats, and
+ * gem_linear_input was called with it. */
+void gem_linear_some(struct gem_forward *f, float *y, const struct gem_matrix *mat, const struct gem_act *act,
+                     uint32_t column, const uint32_t *rows, size_t n);
+/* What gem_linear multiplies a float matrix with, m rows of k floats: act->x, or out [m, k]. */
+const float *gem_linear_input(struct gem_forward *f, const struct gem_matrix *mat, struct gem_act *act, float *out);
 
 /* out = rms_norm(in, w) by rows of n; in place when out is in. */
 void gem_norm_rows(struct gem_forward *f, float *out, const float *in, const float *w, size_t n);

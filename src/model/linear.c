@@ -184,3 +184,53 @@ void gem_linear(struct gem_forward *f, float *y, size_t ldy, const struct gem_ma
         gem_pool_run(f->pool, n, grain(f, n), float_tiles, &job);
     }
 }
+
+/* ---- some rows of a float matrix ------------------------------------------------------------------------------ */
+
+struct some_job {
+    const struct gem_forward *f;
+    const struct gem_matrix *mat;
+    const struct gem_act *act;
+    const uint32_t *rows;
+    uint32_t column;
+    float *y;
+    bool bf16;
+};
+
+/* One row at a time gives the bits of a whole product, in which a row's order of sums depends on its length alone. */
+static void some_rows(void *context, size_t begin, size_t end, unsigned thread)
+{
+    const struct some_job *j = context;
+    const struct gem_matrix *mat = j->mat;
+    const struct gem_act *a = j->act;
+    gem_gemm_fn *gemm = float_gemm(j->f->kern, mat->type);
+    const uint16_t *x = (const uint16_t *)(const void *)a->other + (size_t)j->column * a->k;
+
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        const void *w = mat->data + j->rows[i] * mat->row_bytes;
+
+        if (j->bf16)
+            j->f->kern->gemm_bf16_bf16(w, mat->cols, x, mat->cols, j->y + i, 1, 1, 1, mat->cols);
+        else
+            gemm(w, mat->cols, a->x + j->column * a->ldx, a->ldx, j->y + i, 1, 1, 1, mat->cols);
+    }
+}
+
+void gem_linear_some(struct gem_forward *f, float *y, const struct gem_matrix *mat, const struct gem_act *act,
+                     uint32_t column, const uint32_t *rows, size_t n)
+{
+    struct some_job job = {f, mat, act, rows, column, y, act->form == GEM_ACT_BF16};
+
+    gem_pool_run(f->pool, n, 16, some_rows, &job);
+}
+
+const float *gem_linear_input(struct gem_forward *f, const struct gem_matrix *mat, struct gem_act *act, float *out)
+{
+    struct job job = {.f = f, .mat = mat, .act = act};
+
+    if (!is_bf16(f, mat, act)) return act->x;
+    prepare(&job, act, GEM_ACT_BF16);
+    gem_decode_row(GEM_BF16, act->other, out, (size_t)act->m * act->k);
+    return out;
+}

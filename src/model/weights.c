@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model/weights.h"
 
+#include "model/coarse.h"
+
 #include <math.h>
 #include <stdio.h>
 
@@ -513,6 +515,7 @@ void gem_weights_close(struct gem_weights *w)
     gem_free(w->layers);
     gem_free(w->vectors);
     gem_free(w->packed);
+    gem_coarse_close(w->coarse);
     *w = (struct gem_weights){0};
 }
 

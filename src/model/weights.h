@@ -74,6 +74,8 @@ struct gem_weights {
     const float *ple_norm;      /* [ple] */
     struct gem_layer *layers;   /* [n_layers] */
 
+    struct gem_coarse *coarse; /* of the head (coarse.h); NULL: none was asked for */
+
     float *vectors;  /* storage of all norms and scales, float32 */
     uint8_t *packed; /* storage of all panels */
     uint64_t vector_bytes, mapped_bytes, packed_bytes;
