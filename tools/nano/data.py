@@ -25,7 +25,7 @@ EXTRA_WORDS = [('▁' + w, 120) for w in SEEN] + [(w.capitalize(), 30) for w in 
 
 # share of documents in the text part of the mixture; a stage of training may name its own
 MIX = {
-    'direct': (gen_math.direct, 9), 'thought': (gen_math.thought, 7), 'story': (gen_math.story, 11), 'copy': (gen_words.copy, 8),
+    'direct': (gen_math.direct, 14), 'thought': (gen_math.thought, 7), 'story': (gen_math.story, 11), 'copy': (gen_words.copy, 8),
     'reverse': (gen_words.reverse, 8), 'sort': (gen_words.sort, 15), 'count': (gen_words.count, 12), 'extract': (gen_words.extract, 9),
     'json': (gen_words.fill_json, 10), 'talk': (gen_chat.talk, 6), 'memory': (gen_chat.memory, 8), 'manual': (gen_manual.manual, 15), 'tools': (gen_tools.tools, 14)}
 

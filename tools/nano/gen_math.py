@@ -20,10 +20,10 @@ def number(rng, digits):
     return rng.randint(0 if digits == 1 else 10 ** (digits - 1), 10 ** digits - 1)
 
 
-def operands(rng, test, digits=None, products=True):
+def operands(rng, test, digits=None, products=True, signs='++++----**'):
     """(operator, a, b) with a - b not negative; products of one or two digits by one, and tables up to 12."""
     def make(r):
-        o = r.choice('++++----**' if products else '+-')
+        o = r.choice(signs if products else '+-')
         if o == '*':
             if r.random() < 0.35:
                 return o, r.randint(0, 12), r.randint(0, 12)
@@ -91,7 +91,7 @@ def direct(rng, test, digits=None, turns=None):
     """Several questions in one conversation, no thought."""
     messages = []
     for _ in range(1 if test else turns or rng.choice((1, 1, 2, 3, 4, 6))):
-        o, a, b = operands(rng, test, digits, products=digits is None)
+        o, a, b = operands(rng, test, digits, digits is None, '++++----**' if test else '++---*****')
         q, answer = question(rng, test, o, a, b), str(OPS[o](a, b))
         validate(o, a, b, q, answer)
         messages += [user(q), model(answer)]

@@ -63,6 +63,8 @@ def declare(tool, args, desc, described):
 def new_name(rng, test):
     def make(r):
         v, n = r.choice(VERB), r.choice(NOUN)
+        if not test:                                            # names are to be carried over, whatever they are
+            v, n = (invented(r) if r.random() < 0.4 else w for w in (v, n))
         return r.choice(RENAMES).format(v=v, n=n, N=n.capitalize())
     return draw(rng, make, test)
 
@@ -77,7 +79,7 @@ def choose(rng, test, k):
         else:
             like = rng.choice(list(TOOLS))
             n, desc = like, TOOLS[like][0]
-            if rng.random() < 0.4:
+            if rng.random() < (0.4 if test else 0.7):
                 n = new_name(rng, test)
         if like in used or n in [o[0] for o in out]:
             continue

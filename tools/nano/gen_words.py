@@ -59,6 +59,9 @@ def sort(rng, test):
     k = rng.random()
     if k < 0.35:
         x = letters(rng, 3, 6, test)
+        if not test and rng.random() < 0.35:                    # with equal letters, and of any length that a word has
+            some = [rng.choice(LETTERS) for _ in range(rng.randint(2, 5))]
+            x = draw(rng, lambda r: ''.join(r.choice(some) for _ in range(r.randint(3, 8))), test)
         ask, answer = pick(rng, SORT_LETTERS, test).format(x=q(x)), ''.join(sorted(x))
         require(sorted(answer) == sorted(ask.split('"')[1]) and list(answer) == sorted(answer), ask, answer)
         return document('sort', [user(ask), model(answer)])
@@ -88,8 +91,10 @@ def count(rng, test):
     elif k < 0.7:
         x = letters(rng, 3, 7, test)
         c = rng.choice(x) if rng.random() < 0.8 else rng.choice(LETTERS)
-        if rng.random() < 0.3:
+        if rng.random() < (0.3 if test else 0.6):
             x = ''.join(rng.choice(x[:3] + c) for _ in range(rng.randint(3, 7)))
+        if not test and rng.random() < 0.25:
+            c = rng.choice(LETTERS)
         ask, n = pick(rng, COUNT_ONE, test).format(x=q(x), c=q(c)), x.count(c)
         require(n == sum(l == c for l in x), ask)
     else:

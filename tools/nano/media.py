@@ -121,7 +121,7 @@ def batch(kind, encoder, rng):
         return b
     if kind == 'K':
         import towers
-        px, at, cells, _ = towers.picture_batch(rng, 28, 20, None, 10)
+        px, at, cells, _ = towers.picture_batch(rng, 28, 20, 'read' if rng.random() < 0.5 else None, 10)
         b = data.Batch(None, 0, images=(px, at))
         b.cells = cells
         return b

@@ -92,8 +92,9 @@ def layer(x, ple, w, cos, sin, mask, kv):
     x = x + rms(linear(attend(q, kv[0], kv[1], mask), w['o']), w['post_attn'])
     gate, up = linear(rms(x, w['pre_ff']), torch.cat((w['gate'], w['up']))).chunk(2, -1)
     x = x + rms(linear(F.gelu(gate.float(), approximate='tanh') * up.float(), w['down']), w['post_ff'])
-    g = F.gelu(linear(x, w['ple_gate']).float(), approximate='tanh') * ple
-    x = x + rms(linear(g, w['ple_proj']), w['post_ple'])
+    if ple is not None:                                     # the drafter has none
+        g = F.gelu(linear(x, w['ple_gate']).float(), approximate='tanh') * ple
+        x = x + rms(linear(g, w['ple_proj']), w['post_ple'])
     return x * w['scalar'], kv
 
 
@@ -115,9 +116,9 @@ def compile_layers():
     vision_layer_fn = torch.compile(vision_layer, dynamic=False)
 
 
-def text(P, ids, pos, masks, soft=None):
+def text(P, ids, pos, masks, soft=None, kept=None):
     """Final hidden states [B,T,H]. soft: (flat indices, values [n,H]) of soft tokens, which replace embeddings;
-    ids there must be the pad id already."""
+    ids there must be the pad id already. kept: a dict that takes the keys and values of each layer that has some."""
     L = 'language_model.'
     B, T = ids.shape
     x = F.embedding(ids, P[L + 'embed_tokens.weight']) * arch.bf16(arch.HIDDEN ** 0.5)
@@ -135,6 +136,8 @@ def text(P, ids, pos, masks, soft=None):
         x, kv = (layer if T > 400 else layer_fn)(x, ple[i], w, *tables[kind], masks[kind], kvs.get(d) if d != i else None)
         if d == i:
             kvs[i] = kv
+    if kept is not None:
+        kept.update(kvs)
     return rms(x, P[L + 'norm.weight'])
 
 

@@ -56,7 +56,7 @@ TURN = {'circle': 0, 'ring': 0, 'square': .15, 'diamond': .12, 'triangle': .25, 
 
 
 def jitter(rng, c, n=18):
-    return tuple(max(0, min(255, v + rng.randint(-n, n))) for v in RGB[c])
+    return tuple(max(0, min(255, v + rng.randint(-n, n))) for v in RGB.get(c, c))
 
 
 def far(a, b):
@@ -67,6 +67,15 @@ def apart(figure):
     """Whether this pair of shape and colour is held out: one colour a shape."""
     i, j = SHAPES.index(figure[0]), list(RGB).index(figure[1])
     return j == (3 * i + 1) % len(RGB)
+
+
+def any_colour(rng, shape, back):
+    """Any colour that stands out, but not near the one held out for this shape."""
+    spared = next(c for c in RGB if apart((shape, c)))
+    while True:
+        c = tuple(rng.randint(0, 255) for _ in range(3))
+        if sum(abs(x - y) for x, y in zip(c, RGB[back])) > 160 and sum(abs(x - y) for x, y in zip(c, RGB[spared])) > 100:
+            return c
 
 
 def place(rng, k, w, h, low, high):
@@ -83,7 +92,7 @@ def place(rng, k, w, h, low, high):
 
 def scene(rng, test, kind=None, budget=70):
     """{'size', 'back', 'figures': [{'shape', 'colour', 'x', 'y', 'r', 'turn'}], 'text'}"""
-    kind = kind or rng.choice(('one', 'one', 'one', 'count', 'count', 'two', 'two', 'two', 'read'))
+    kind = kind or rng.choice(('one', 'one', 'count', 'count', 'count', 'two', 'two', 'two', 'read', 'read'))
     ratio = math.exp(rng.uniform(-.7, .7) if rng.random() < 0.75 else rng.uniform(-1.3, 1.3))
     side = rng.randint(70, 420)
     w, h = max(24, int(side * math.sqrt(ratio))), max(24, int(side / math.sqrt(ratio)))
@@ -93,10 +102,10 @@ def scene(rng, test, kind=None, budget=70):
     s = {'kind': kind, 'size': (w, h), 'back': back, 'figures': [], 'text': None, 'noise': rng.random() < 0.12}
     colours = [c for c in RGB if far(c, back)]
     if kind == 'read':
-        if rng.random() < (0.5 if test else 0.8):
+        if rng.random() < 0.5:
             s['text'] = str(rng.randint(0, 9)) if rng.random() < 0.6 else str(draw(rng, lambda r: r.randint(10, 999), test))
         else:
-            s['text'] = rng.choice(READ_TEST if test else READ) if rng.random() < (0.6 if test else 0.3) else letters(rng, 2, 4, test)
+            s['text'] = rng.choice(READ_TEST if test else READ) if rng.random() < (0.6 if test else 0.2) else letters(rng, 2, 4 if test else rng.choice((4, 5, 7)), test)
         s['ink'] = rng.choice([c for c in RGB if sum(abs(x - y) for x, y in zip(RGB[c], RGB[back])) > 260])
         s['font'] = rng.random()
         s['zoom'] = target(w, h, budget)[0] / w
@@ -104,6 +113,7 @@ def scene(rng, test, kind=None, budget=70):
     k = {'one': 1, 'two': 2}.get(kind) or rng.choice((1, 2, 2, 3, 3, 4, 4, 5, 5, 6))
     low, high = {1: (.22, .46), 2: (.17, .3)}.get(k, (.11, .2))
     same = kind == 'count' and rng.random() < 0.4
+    nameless = not test and rng.random() < 0.3          # colours that no name fits: shapes are to be known by their outline
     first = None
     for x, y, r in place(rng, k, w, h, low, high):
         while True:
@@ -115,6 +125,8 @@ def scene(rng, test, kind=None, budget=70):
                 f = (rng.choice(SHAPES), rng.choice(colours))
         first = first or f
         s['figures'].append({'shape': f[0], 'colour': f[1], 'x': x, 'y': y, 'r': r, 'turn': rng.uniform(-1, 1) * TURN[f[0]]})
+        if nameless and rng.random() < 0.8:
+            s['figures'][-1].update(colour=None, rgb=any_colour(rng, f[0], back))
     return s
 
 
@@ -153,7 +165,7 @@ def paint(s, rng):
     for f in s['figures']:
         p, hole = outline(f['shape'], f['turn'])
         at = lambda q: [(f['x'] + f['r'] * .9 * x, f['y'] + f['r'] * .9 * y) for x, y in q]
-        d.polygon(at(p), fill=jitter(rng, f['colour']))
+        d.polygon(at(p), fill=jitter(rng, f['colour'] or f['rgb']))
         if hole:
             d.polygon(at(hole), fill=back)
     if s['text']:
@@ -193,7 +205,8 @@ def labels(s, gw, gh):
             out[2, cells] = 1 + CHARS.index(s['text'][k])
         else:
             out[0, cells] = 1 + SHAPES.index(s['figures'][k]['shape'])
-            out[1, cells] = 1 + list(RGB).index(s['figures'][k]['colour'])
+            c = s['figures'][k]['colour']
+            out[1, cells] = 1 + list(RGB).index(c) if c else -100
     return out
 
 
@@ -218,6 +231,7 @@ ASK_COUNT = ['how many (figures|shapes|things) (are there|do you see|are drawn|a
 ASK_SOME = ['how many {p} (are there|do you see|are drawn|are in the picture|are in the image)?', '(count|tell me the number of|give me the number of) (the |){p}(.|)', 'number of {p}?', '(tell me |)how many {p}( there are|)?']
 ASK_SIDE = ['is the {a} {x} or {y} the {b}?', 'where is the {a}: {x} or {y} the {b}?', '{x} or {y}: where is the {a}, seen from the {b}?', '(does the {a} stand|do you see the {a}|stands the {a}) {x} or {y} the {b}?', '(tell me|say): is the {a} {x} or {y} the {b}?', '(the {a}|and the {a}): {x} or {y} the {b}?']
 ASK_WHICH = ['(which|what) (shape|figure) (is|stands|do you see) {z}?', '(name|tell me|give me|say) the (shape|figure) {z}(.|)', 'what (is|stands|do you see) {z}?', '(the|and the) (shape|figure) {z}?']
+ASK_LIST = ['(list|name|tell me|say) (the|all|all the) (figures|shapes|things) {o}(.|)', '(which|what) (figures|shapes) (do you see|are there|are drawn) {o}?', '(the|all) (figures|shapes) {o}(.|, please.|)']
 ASK_READ = ['what (does the image say|does the picture say|is written here|can you read|is written|is the text)?', 'read (the text|this|it to me|the image|the word|the number)(.| please.|)', '(which|what) (word or number|text) (is shown|is it|is written|do you see)?', 'was steht (da|hier|im Bild)?']
 SIDES = {'left': ('left of', 'right of', 'on the left'), 'right': ('left of', 'right of', 'on the right'), 'above': ('above', 'below', 'at the top'), 'below': ('above', 'below', 'at the bottom')}
 
@@ -234,15 +248,17 @@ def questions(s, rng, test):
     if len(f) == 1:
         one = f[0]
         out.append(('image-shape', pick(rng, ASK_SHAPE, test), one['shape']))
-        out.append(('image-colour', pick(rng, ASK_COLOUR, test).format(s=one['shape'] if rng.random() < .5 else 'figure'), one['colour']))
-        article = 'an' if (one['colour'])[0] in 'aeiou' else 'a'
-        out.append(('image-shape', pick(rng, ASK_BOTH, test), f'{article} {one["colour"]} {one["shape"]}'))
+        if one['colour']:
+            out.append(('image-colour', pick(rng, ASK_COLOUR, test).format(s=one['shape'] if rng.random() < .5 else 'figure'), one['colour']))
+            article = 'an' if (one['colour'])[0] in 'aeiou' else 'a'
+            out.append(('image-shape', pick(rng, ASK_BOTH, test), f'{article} {one["colour"]} {one["shape"]}'))
     if s['kind'] == 'count':
         out.append(('image-count', pick(rng, ASK_COUNT, test), NUMBER[len(f)]))
         kinds = {}
         for x in f:
             for key in (x['shape'], x['colour']):
-                kinds[key] = kinds.get(key, 0) + 1
+                if key:
+                    kinds[key] = kinds.get(key, 0) + 1
         key = rng.choice(list(kinds))
         out.append(('image-count', pick(rng, ASK_SOME, test).format(p=many(key) if key in SHAPES else key + ' figures'), NUMBER[kinds[key]]))
     if s['kind'] == 'two' and len(f) == 2:
@@ -257,8 +273,21 @@ def questions(s, rng, test):
             q = pick(rng, ASK_SIDE, test).format(a=a['shape'], b=b['shape'], x=x, y=y)
             out.append(('image-place', q[0].upper() + q[1:], answer))
             out.append(('image-place', pick(rng, ASK_WHICH, test).format(z=z), a['shape']))
-        out.append(('image-colour', pick(rng, ASK_COLOUR, test).format(s=a['shape']), a['colour']))
+        if a['colour']:
+            out.append(('image-colour', pick(rng, ASK_COLOUR, test).format(s=a['shape']), a['colour']))
+    if len(f) > 1 and not test:
+        out += listing(s, rng)
     return out
+
+
+def listing(s, rng):
+    """All figures in order, if there is one: no skill of its own, but what counting and places are learned from."""
+    axis, order = rng.choice((('x', 'from left to right'), ('y', 'from top to bottom')))
+    f = sorted(s['figures'], key=lambda g: g[axis])
+    if any(b[axis] - a[axis] < .25 * (a['r'] + b['r']) for a, b in zip(f, f[1:])):
+        return []
+    say = lambda g: f'{g["colour"]} {g["shape"]}' if g['colour'] else g['shape']
+    return [('image-list', pick(rng, ASK_LIST, False).format(o=order), ', '.join(map(say, f)))]
 
 
 # ---- videos: four frames, one figure moves

@@ -20,7 +20,10 @@ go home|go on|stop|start|yes|no|hello|good morning|good night|thank you|call the
 the door is open|the window is open|stop the car|start the car|the water is cold|the water is hot|wait|go left|go right|help'''.replace('\n', '').split('|')
 WORDS = sorted(set(DIGITS) | {w for p in PHRASES for w in p.split()} | {'high', 'low', 'beep'})
 CLASSES = 1 + len(WORDS)
-VOICES = ['en', 'en+m1', 'en+m2', 'en+m3', 'en+m4', 'en+m5', 'en+f1', 'en+f2', 'en+f3', 'en-us', 'en-us+m2', 'en-us+f2', 'en-us+m6', 'en-us+f5']
+VARIANTS = '''Alicia Andrea Andy Annie adam belinda benjamin david Denis ed edward Gene grandma grandpa Henrique Hugo iven Jacky john Lee linda marcelo
+Marco Mario Max michael Michel Mike pablo paul pedro quincy rob robert steph steph2 travis victor Zac klatt klatt2 klatt3 shelby sandro norbert anika'''.split()
+VOICES = ['en', 'en+m1', 'en+m2', 'en+m3', 'en+m4', 'en+m5', 'en+f1', 'en+f2', 'en+f3', 'en-us', 'en-us+m2', 'en-us+f2', 'en-us+m6', 'en-us+f5', 'en-gb-scotland', 'en-gb-x-gbclan', 'en-gb-x-gbcwmd',
+          'en-us-nyc'] + [b + '+' + v for v in VARIANTS for b in ('en', 'en-us')]
 VOICES_TEST = ['en+m7', 'en+f4', 'en-us+m8', 'en-gb-x-rp']
 
 
@@ -96,6 +99,8 @@ def scene(rng, test, kind=None):
          'seed': rng.getrandbits(32)}
     if kind in ('digits', 'phrase'):
         s.update(alone=test, voice=rng.choice(VOICES_TEST if test else VOICES), speed=rng.randint(110, 200), pitch=rng.randint(25, 75))
+        if not test and rng.random() < .6:                     # voices of other sizes: all frequencies higher or lower
+            s['stretch'] = rng.uniform(.88, 1.14)
     if kind == 'digits':
         s['words'] = [DIGITS[int(c)] for c in draw(rng, lambda r: ''.join(r.choice('0123456789') for _ in range(r.choice((1, 1, 2, 3, 3, 4, 5)))), test)] \
             if rng.random() < .8 else [rng.choice(DIGITS)]
@@ -113,6 +118,8 @@ def scene(rng, test, kind=None):
 def wave(s):
     if s['kind'] in ('digits', 'phrase'):
         x = (say_alone if s['alone'] else say)(' '.join(s['words']), s['voice'], s['speed'], s['pitch'])
+        if 'stretch' in s:
+            x = np.interp(np.arange(0, len(x) - 1, s['stretch']), np.arange(len(x)), x).astype(np.float32)
     elif s['kind'] == 'tone':
         x = tone(s['freq'], s['long'])
     else:

@@ -54,7 +54,7 @@ def cell_loss(P, soft, cells):
     for k, name in enumerate(('head.shape', 'head.colour', 'head.char', 'head.middle')):
         z = model.linear(soft, P[name]).float()
         y = cells[k]
-        weight = torch.where(y > 0, 1.0, 0.15)
+        weight = torch.where(y > 0, 1.0, 0.15) * (y >= 0)   # a colour without a name has no label
         total = total + (F.cross_entropy(z, y, reduction='none') * weight).sum() / weight.sum()
         live = y > 0
         right.append((z.argmax(1)[live] == y[live]).float().mean().item() if live.any() else float('nan'))

@@ -73,6 +73,15 @@ KNOWN = {w.lower() for w in THINGS + CITIES + NAMES + THINGS_TEST + CITIES_TEST 
 def invented(rng):
     """A word that is none, for training, so that what is learned is to carry words over and not a list of them."""
     def make(r):
+        w = once(r)
+        if r.random() < 0.25:                                   # "icicle": which of two equal letters is being copied?
+            i = r.randrange(len(w))
+            j = min(len(w), i + r.randint(1, 3))
+            k = min(len(w), j + r.choice((0, 0, 1, 2)))
+            w = w[:k] + w[i:j] + w[k:]
+        return w
+
+    def once(r):
         k = r.random()
         if k < 0.35:
             return ''.join(r.choice(ONSET) + r.choice(NUCLEUS) + (r.choice(CODA) if r.random() < 0.6 else '') for _ in range(r.choice((1, 2, 2))))
@@ -128,7 +137,7 @@ def letters(rng, low, high, test):
             return ''.join(r.choice(LETTERS) for _ in range(r.randint(low, high)))
         if k < 0.6:
             return ''.join(r.choice(SYLLABLES) for _ in range(r.randint(max(1, low // 2), high // 2)))
-        return r.choice(THINGS)
+        return invented(r) if not test and r.random() < 0.6 else r.choice(THINGS)
     if test and rng.random() < 0.4:
         return rng.choice(THINGS_TEST)
     while True:
