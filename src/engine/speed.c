@@ -116,6 +116,14 @@ static void call_gemm_pairs(const struct bench *b, const struct test *t, struct 
                            t->vectors, l->y + i, t->rows, t->columns, false);
 }
 
+static void call_pack_pairs(const struct bench *b, const struct test *t, struct lane *l)
+{
+    const size_t row_bytes = (size_t)(t->columns * t->stream_bytes);
+
+    b->kern.pack_pairs((uint16_t *)l->y, next(b, l, t->rows * row_bytes), (enum gem_type)t->type, row_bytes, t->rows,
+                       t->columns);
+}
+
 /* Queries or probabilities for a cache of t->type. */
 static const void *narrowed(const struct bench *b, const struct test *t)
 {
@@ -241,6 +249,8 @@ static const struct test tests[] = {
     PRODUCT("gemm_bf16", "BF16", call_gemm, GEM_BF16, GEM_LIMIT_F32, 2),
     PRODUCT("gemm_bf16_bf16", "BF16", call_gemm_bf16_bf16, GEM_BF16, GEM_LIMIT_BF16, 2),
     PRODUCT("gemm_pairs", "BF16", call_gemm_pairs, GEM_BF16, GEM_LIMIT_BF16, 2),
+    {"pack_pairs", "BF16", call_pack_pairs, GEM_PANEL, 1, N_COLUMNS, GEM_BF16, GEM_LIMIT_F32, 0, 2, 0},
+    {"pack_pairs", "F16", call_pack_pairs, GEM_PANEL, 1, N_COLUMNS, GEM_F16, GEM_LIMIT_F32, 0, 2, 0},
     PACKED("Q4_0", Q4, 4.5),
     PACKED("Q8_0", Q8, 8.5),
     PACKED("Q4_1", Q4M, 5),
