@@ -108,7 +108,7 @@ struct gem_soft_cache {
 
 struct gem_engine {
     const struct gem_model *model;
-    uint64_t taken; /* of the ledger */
+    uint64_t taken, encoders_taken; /* of the ledger: for rows of tokens; for what encodes images and sounds */
     struct gem_pool *pool;
     struct gem_forward forward;
     uint32_t chunk;

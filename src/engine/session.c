@@ -92,7 +92,7 @@ void gem_engine_close(gem_engine *e)
     gem_audio_close(&e->ears);
     gem_forward_close(&e->forward);
     gem_pool_close(e->pool);
-    gem_ledger_give(e->model->ledger, e->taken);
+    gem_ledger_give(e->model->ledger, e->taken + e->encoders_taken);
     gem_free(e);
 }
 

@@ -7,7 +7,8 @@
 
 /* ---- towers ------------------------------------------------------------------------------------------------------ */
 
-static gem_status open_vision(const struct gem_model *m, struct gem_pool *pool, gem_error *err)
+/* For an image of this size: a refusal counts what encoding it takes too. */
+static gem_status open_vision(const struct gem_model *m, struct gem_pool *pool, struct gem_size size, gem_error *err)
 {
     struct gem_towers *t = m->towers;
     const struct gem_vision_hparams *config = m->sees == &m->archive && !m->archive.is_gguf ? &m->vision_h : NULL;
@@ -16,6 +17,10 @@ static gem_status open_vision(const struct gem_model *m, struct gem_pool *pool, 
     pthread_mutex_lock(&t->lock);
     if (!t->vision_is_open && !(st = gem_vision_open(&t->vision, m->sees, config, m->h.hidden, err))) {
         if (m->info.precision == GEM_PRECISION_FAST) st = gem_vision_pack(&t->vision, &m->kern, pool, err);
+        if (!st)
+            st = gem_ledger_take(m->ledger, t->vision.packed_bytes,
+                                 gem_vision_scratch_bytes(&t->vision, gem_pool_threads(pool), size), "the vision tower",
+                                 err);
         if (st) gem_vision_close(&t->vision);
         t->vision_is_open = st == GEM_OK;
     }
@@ -31,6 +36,9 @@ static gem_status open_audio(const struct gem_model *m, struct gem_pool *pool, g
     pthread_mutex_lock(&t->lock);
     if (!t->audio_is_open && !(st = gem_audio_bind(&t->audio, m->hears, m->h.hidden, err))) {
         if (m->info.precision == GEM_PRECISION_FAST) st = gem_audio_pack(&t->audio, &m->kern, pool, err);
+        if (!st)
+            st = gem_ledger_take(m->ledger, t->audio.packed_bytes,
+                                 gem_audio_bytes(&t->audio, 0, gem_pool_threads(pool)), "the audio encoder", err);
         if (st) gem_audio_weights_close(&t->audio);
         t->audio_is_open = st == GEM_OK;
     }
@@ -47,6 +55,37 @@ static gem_status check_finite(const struct gem_engine *e, const float *rows, si
     return GEM_OK;
 }
 
+/* n bytes more for the engine, until it is closed. */
+static gem_status take(struct gem_engine *e, uint64_t n, const char *what, gem_error *err)
+{
+    gem_status st = gem_ledger_take(e->model->ledger, n, 0, what, err);
+
+    if (!st) e->encoders_taken += n;
+    return st;
+}
+
+static gem_status fit_vision(struct gem_engine *e, struct gem_size size, gem_error *err)
+{
+    const struct gem_vision *v = &e->model->towers->vision;
+    const uint64_t needed = gem_vision_scratch_bytes(v, gem_pool_threads(e->pool), size);
+    const uint64_t there = e->vision_scratch.arena.cap;
+    gem_status st;
+
+    if (needed <= there) return GEM_OK;
+    if ((st = take(e, needed - there, "encoding an image", err))) return st;
+    return gem_vision_scratch_fit(&e->vision_scratch, needed, err);
+}
+
+static gem_status open_ears(struct gem_engine *e, gem_error *err)
+{
+    const struct gem_audio_weights *w = &e->model->towers->audio;
+    gem_status st;
+
+    if ((st = take(e, gem_audio_bytes(w, 0, gem_pool_threads(e->pool)), "encoding sound", err))) return st;
+    if ((st = gem_audio_open(&e->ears, w, &e->model->kern, e->pool, 0, err))) gem_audio_close(&e->ears);
+    return st;
+}
+
 static gem_status encode_image(struct gem_engine *e, const gem_media *media, float *rows, gem_error *err)
 {
     const struct gem_model *m = e->model;
@@ -55,9 +94,9 @@ static gem_status encode_image(struct gem_engine *e, const gem_media *media, flo
     gem_status st;
 
     if ((st = gem_archive_check(m->sees, err))) return st;
-    if ((st = open_vision(m, e->pool, err))) return st;
+    if ((st = open_vision(m, e->pool, size, err))) return st;
     if ((st = gem_vision_check(v, size, err))) return st;
-    if ((st = gem_vision_scratch_fit(&e->vision_scratch, v, gem_pool_threads(e->pool), size, err))) return st;
+    if ((st = fit_vision(e, size, err))) return st;
     gem_vision_encode(v, &m->kern, e->pool, &e->vision_scratch, &media->image, rows);
     return check_finite(e, rows, (size_t)media->n_tokens * m->h.hidden, err);
 }
@@ -69,10 +108,7 @@ static gem_status encode_sound(struct gem_engine *e, const gem_media *media, flo
 
     if ((st = gem_archive_check(m->hears, err))) return st;
     if ((st = open_audio(m, e->pool, err))) return st;
-    if (!e->ears.w && (st = gem_audio_open(&e->ears, &m->towers->audio, &m->kern, e->pool, 0, err))) {
-        gem_audio_close(&e->ears);
-        return st;
-    }
+    if (!e->ears.w && (st = open_ears(e, err))) return st;
     return gem_audio_encode(&e->ears, media->sound.pcm, media->sound.n, rows, err);
 }
 

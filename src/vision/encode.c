@@ -78,17 +78,21 @@ static void set_grid(struct pass *p, struct gem_size size)
         .kern = p->kern, .n = p->n, .n_heads = p->v->h.n_heads, .d = p->v->h.head_dim, .pairs = p->v->pairs};
 }
 
-gem_status gem_vision_scratch_fit(struct gem_vision_scratch *s, const struct gem_vision *v, unsigned n_threads,
-                                  struct gem_size size, gem_error *err)
+uint64_t gem_vision_scratch_bytes(const struct gem_vision *v, unsigned n_threads, struct gem_size size)
 {
     struct pass p = {.v = v};
     struct gem_arena count = {0};
 
     set_grid(&p, size);
     layout(&p, &count, n_threads);
-    if (count.used <= s->arena.cap) return GEM_OK;
+    return count.used;
+}
+
+gem_status gem_vision_scratch_fit(struct gem_vision_scratch *s, uint64_t n_bytes, gem_error *err)
+{
+    if (n_bytes <= s->arena.cap) return GEM_OK;
     gem_arena_close(&s->arena);
-    return gem_arena_open(&s->arena, count.used, "encoding an image", err);
+    return gem_arena_open(&s->arena, n_bytes, "encoding an image", err);
 }
 
 void gem_vision_scratch_close(struct gem_vision_scratch *s) { gem_arena_close(&s->arena); }

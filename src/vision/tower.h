@@ -84,8 +84,9 @@ void gem_vision_close(struct gem_vision *v);
 struct gem_vision_scratch {
     struct gem_arena arena;
 };
-gem_status gem_vision_scratch_fit(struct gem_vision_scratch *s, const struct gem_vision *v, unsigned n_threads,
-                                  struct gem_size size, gem_error *err);
+uint64_t gem_vision_scratch_bytes(const struct gem_vision *v, unsigned n_threads, struct gem_size size);
+/* At least n_bytes. */
+gem_status gem_vision_scratch_fit(struct gem_vision_scratch *s, uint64_t n_bytes, gem_error *err);
 void gem_vision_scratch_close(struct gem_vision_scratch *s);
 
 /* soft [cells, hidden], cells = width / 48 * height / 48, row by row. The image has a size that gem_vision_target

@@ -17,6 +17,7 @@ import tempfile
 import unittest
 
 MODELS = pathlib.Path(__file__).resolve().parent.parent / 'golden' / 'models'
+NANO = pathlib.Path(__file__).resolve().parents[2] / 'models' / 'nano'
 E2B = MODELS / 'e2b' / 'model'  # per-layer embeddings, a tokenizer with the turns of Gemma 4
 MIXED = MODELS / 'mixed-e2b' / 'mixed.gguf'  # the same tokenizer, from GGUF
 MIXED_26B = MODELS / 'mixed-26b' / 'mixed.gguf'  # experts, no per-layer embeddings

@@ -11,7 +11,7 @@ import signal
 import struct
 import time
 
-from harness import E2B, GEMMA3, MIXED, MIXED_26B, MODELS, Case, default_signals, main, run, start
+from harness import E2B, GEMMA3, MIXED, MIXED_26B, MODELS, NANO, Case, default_signals, main, run, start
 
 SOURCES = [E2B, MODELS / 'e4b' / 'model', MODELS / '12b' / 'model', MODELS / '26b' / 'model', MODELS / '31b' / 'model',
            MODELS / 'gemma3' / 'model', MIXED, MIXED_26B, GEMMA3]
@@ -391,6 +391,17 @@ class Memory(Case):
     def test_a_longer_context_needs_more(self):
         n = self.least('run', '--ram', '1', E2B, 'x')
         self.assertGreater(self.least('run', '--ram', n, '--ctx', '4096', '--chunk', '2048', E2B, 'x'), n)
+
+    def test_what_sees_and_hears_counts(self):
+        text = ['run', '--greedy', '-n', '8', '--chunk', '16', '--ctx', '256', NANO, 'What?']
+        enough = self.least(*text, '--ram', '1')
+        while run(*text, '--ram', enough - 1).returncode == 0:      # the number is for a context of the default size
+            enough -= 1
+        for option, name in (('--image', 'figure.png'), ('--audio', 'seven.wav')):
+            words = [*text, option, NANO / name]
+            n = self.least(*words, '--ram', enough)
+            self.assertGreater(n, enough)
+            self.assertEqual(self.good(*words, '--ram', n), self.good(*words))
 
     def test_embeddings_kept_or_not_give_the_same(self):
         words = ['run', '--raw', '--greedy', '-n', '24', E2B, 'Once upon a time ' * 20]
