@@ -181,6 +181,8 @@ static void find_best(const float *logits, int *best, int n)
     }
 }
 
+static bool same_bits(const void *a, const void *b, size_t n) { return !memcmp(a, b, n); }
+
 static void compare(const struct result *whole, const struct result *two, int n_best, const gem_logit_bias *bias)
 {
     int a[64], z[64];
@@ -191,7 +193,7 @@ static void compare(const struct result *whole, const struct result *two, int n_
 
         CHECK_EQ(whole->finite[r], two->finite[r]);
         if (!whole->finite[r]) continue;
-        for (int i = 0; i < ROWS; i++) n_other += y[i] != -INFINITY && memcmp(&x[i], &y[i], sizeof *x);
+        for (int i = 0; i < ROWS; i++) n_other += y[i] != -INFINITY && !same_bits(&x[i], &y[i], sizeof *x);
         CHECK_EQ(n_other, 0);
         find_best(x, a, n_best);
         find_best(y, z, n_best);
