@@ -229,7 +229,7 @@ def judge(o):
     target = weights(o.target, encoder)
     whole = [0, 0, [0] * SLOTS, [0] * SLOTS]
     print(f'| skill | tokens a pass | accepted by slot |\n|---|---|---|')
-    show = lambda name, r: print(f'| {name} | {r[0] / max(1, r[1]):.2f} | ' + ' '.join(f'{100 * a / max(1, b):.0f} %' for a, b in zip(r[2], r[3])) + ' |', flush=True)
+    show = lambda name, r: print(f'| {name} | {r[0] / max(1, r[1]):.2f} | ' + ' '.join(f'{100 * a / b:.0f} %' if b else '-' for a, b in zip(r[2], r[3])) + ' |', flush=True)
     for skill in heldout.SKILLS:
         r = judge_documents(P, ordering, target, encoder, list(heldout.documents(skill, o.count)), not o.dense)
         show(skill, r)
