@@ -1,61 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  * src/kernels/peak_avx2.c */
-#include "kernels/peak.h"
-#include "kernels/simd.h"
+#include "kernels/peak_simd.h"
 
 enum { CHAINS = 12, LANES = 8 }; /* 16 registers; two a cycle of a latency of up to 6 */
 
+static inline __m256i load(const float *x) { return _mm256_loadu_si256((const __m256i *)x); }
+static inline void store(void *out, __m256i x) { _mm256_storeu_si256(out, x); }
 /* Sums in 16 bits: codes of 4 bits can do with that for a while. */
-static void run_int8(size_t rounds, void *data)
-{
-    const float *x = data;
-    const __m256i a = _mm256_loadu_si256((const __m256i *)x);
-    __m256i sum[CHAINS];
+static inline __m256i add_bytes(__m256i sum, __m256i a) { return _mm256_add_epi16(sum, _mm256_maddubs_epi16(sum, a)); }
+static inline __m256 add_floats(__m256 sum, __m256 a) { return _mm256_fmadd_ps(sum, a, a); }
 
-    UNROLL
-    for (int i = 0; i < CHAINS; i++)
-        sum[i] = _mm256_loadu_si256((const __m256i *)(x + i)); /* if all were alike, a compiler would keep one */
-    for (; rounds > 0; rounds--) {
-        UNROLL
-        for (int i = 0; i < CHAINS; i++) sum[i] = _mm256_add_epi16(sum[i], _mm256_maddubs_epi16(sum[i], a));
-    }
-    UNROLL
-    for (int i = 1; i < CHAINS; i++) sum[0] = _mm256_xor_si256(sum[0], sum[i]);
-    _mm256_storeu_si256((__m256i *)data + 4, sum[0]);
-}
-
-static void run_f32(size_t rounds, void *data)
-{
-    const float *x = data;
-    const __m256 a = _mm256_loadu_ps(x);
-    __m256 sum[CHAINS];
-
-    UNROLL
-    for (int i = 0; i < CHAINS; i++) sum[i] = _mm256_loadu_ps(x + i); /* if all were alike, a compiler would keep one */
-    for (; rounds > 0; rounds--) {
-        UNROLL
-        for (int i = 0; i < CHAINS; i++) sum[i] = _mm256_fmadd_ps(sum[i], a, a);
-    }
-    UNROLL
-    for (int i = 1; i < CHAINS; i++) sum[0] = _mm256_add_ps(sum[0], sum[i]);
-    _mm256_storeu_ps((float *)data + 32, sum[0]);
-}
-
-static void read_all(const void *data, size_t n_bytes, void *sum)
-{
-    const __m256i *x = data;
-    __m256i s[8];
-
-    UNROLL
-    for (int j = 0; j < 8; j++) s[j] = _mm256_setzero_si256();
-    for (size_t i = 0; i < n_bytes / sizeof *x; i += 8) {
-        UNROLL
-        for (size_t j = 0; j < 8; j++) s[j] = _mm256_xor_si256(s[j], _mm256_load_si256(x + i + j));
-    }
-    UNROLL
-    for (int j = 1; j < 8; j++) s[0] = _mm256_xor_si256(s[0], s[j]);
-    _mm256_storeu_si256(sum, s[0]);
-}
+GEM_PEAK_RUN(run_int8, __m256i, load, add_bytes, _mm256_xor_si256, store)
+GEM_PEAK_RUN(run_f32, __m256, _mm256_loadu_ps, add_floats, _mm256_add_ps, _mm256_storeu_ps)
+GEM_PEAK_READ(read_all, __m256i, _mm256_load_si256, _mm256_xor_si256, store)
 
 void gem_peaks_avx2(struct gem_peaks *p)
 {

@@ -1,60 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * src/kernels/peak_avx512.c */
-#include "kernels/peak.h"
-#include "kernels/simd.h"
+#include "kernels/peak_simd.h"
 
 enum { CHAINS = 16, LANES = 16 };
 
-static void run_int8(size_t rounds, void *data)
-{
-    const float *x = data;
-    const __m512i a = _mm512_loadu_si512(x);
-    __m512i sum[CHAINS];
+static inline __m512i add_bytes(__m512i sum, __m512i a) { return _mm512_dpbusd_epi32(sum, a, a); }
+static inline __m512 add_floats(__m512 sum, __m512 a) { return _mm512_fmadd_ps(sum, a, a); }
 
-    UNROLL
-    for (int i = 0; i < CHAINS; i++)
-        sum[i] = _mm512_loadu_si512(x + i); /* if all were alike, a compiler would keep one */
-    for (; rounds > 0; rounds--) {
-        UNROLL
-        for (int i = 0; i < CHAINS; i++) sum[i] = _mm512_dpbusd_epi32(sum[i], a, a);
-    }
-    UNROLL
-    for (int i = 1; i < CHAINS; i++) sum[0] = _mm512_xor_si512(sum[0], sum[i]);
-    _mm512_storeu_si512((float *)data + 32, sum[0]);
-}
-
-static void run_f32(size_t rounds, void *data)
-{
-    const float *x = data;
-    const __m512 a = _mm512_loadu_ps(x);
-    __m512 sum[CHAINS];
-
-    UNROLL
-    for (int i = 0; i < CHAINS; i++) sum[i] = _mm512_loadu_ps(x + i); /* if all were alike, a compiler would keep one */
-    for (; rounds > 0; rounds--) {
-        UNROLL
-        for (int i = 0; i < CHAINS; i++) sum[i] = _mm512_fmadd_ps(sum[i], a, a);
-    }
-    UNROLL
-    for (int i = 1; i < CHAINS; i++) sum[0] = _mm512_add_ps(sum[0], sum[i]);
-    _mm512_storeu_ps((float *)data + 32, sum[0]);
-}
-
-static void read_all(const void *data, size_t n_bytes, void *sum)
-{
-    const __m512i *x = data;
-    __m512i s[8];
-
-    UNROLL
-    for (int j = 0; j < 8; j++) s[j] = _mm512_setzero_si512();
-    for (size_t i = 0; i < n_bytes / sizeof *x; i += 8) {
-        UNROLL
-        for (size_t j = 0; j < 8; j++) s[j] = _mm512_xor_si512(s[j], _mm512_load_si512(x + i + j));
-    }
-    UNROLL
-    for (int j = 1; j < 8; j++) s[0] = _mm512_xor_si512(s[0], s[j]);
-    _mm512_storeu_si512(sum, s[0]);
-}
+GEM_PEAK_RUN(run_int8, __m512i, _mm512_loadu_si512, add_bytes, _mm512_xor_si512, _mm512_storeu_si512)
+GEM_PEAK_RUN(run_f32, __m512, _mm512_loadu_ps, add_floats, _mm512_add_ps, _mm512_storeu_ps)
+GEM_PEAK_READ(read_all, __m512i, _mm512_load_si512, _mm512_xor_si512, _mm512_storeu_si512)
 
 void gem_peaks_avx512(struct gem_peaks *p)
 {

@@ -1,27 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * src/kernels/peak_avxvnni.c */
-#include "kernels/peak.h"
-#include "kernels/simd.h"
+#include "kernels/peak_simd.h"
 
 enum { CHAINS = 12, LANES = 8 };
 
-static void run_int8(size_t rounds, void *data)
-{
-    const float *x = data;
-    const __m256i a = _mm256_loadu_si256((const __m256i *)x);
-    __m256i sum[CHAINS];
+static inline __m256i load(const float *x) { return _mm256_loadu_si256((const __m256i *)x); }
+static inline void store(void *out, __m256i x) { _mm256_storeu_si256(out, x); }
+static inline __m256i add_bytes(__m256i sum, __m256i a) { return _mm256_dpbusd_avx_epi32(sum, a, a); }
 
-    UNROLL
-    for (int i = 0; i < CHAINS; i++)
-        sum[i] = _mm256_loadu_si256((const __m256i *)(x + i)); /* if all were alike, a compiler would keep one */
-    for (; rounds > 0; rounds--) {
-        UNROLL
-        for (int i = 0; i < CHAINS; i++) sum[i] = _mm256_dpbusd_avx_epi32(sum[i], a, a);
-    }
-    UNROLL
-    for (int i = 1; i < CHAINS; i++) sum[0] = _mm256_xor_si256(sum[0], sum[i]);
-    _mm256_storeu_si256((__m256i *)data + 4, sum[0]);
-}
+GEM_PEAK_RUN(run_int8, __m256i, load, add_bytes, _mm256_xor_si256, store)
 
 void gem_peaks_avxvnni(struct gem_peaks *p)
 {
