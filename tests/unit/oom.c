@@ -505,11 +505,13 @@ static void test_media(void)
 }
 
 /* Everything that a program does with a model; each step on the ones before it, opened in peace. */
-static void check_model(const char *what, const char *path, gem_precision precision)
+static void check_model(const char *what, const char *path, gem_model_options options)
 {
-    struct model_case c = {.path = path, .options = {.precision = precision, .n_threads = 2, .ram = UINT64_C(1) << 30}};
+    struct model_case c = {.path = path, .options = options};
     gem_error err = {0};
 
+    c.options.n_threads = 2;
+    c.options.ram = UINT64_C(1) << 30;
     printf("       %s\n", what);
     check_operation("gem_model_open", model_open, &c, 1000);
     c.options.metadata_only = true;
@@ -565,6 +567,8 @@ static void test_pack(void)
     CHECK_EQ(rmdir(folder), 0); /* no temporary file is left either */
 }
 
+static const gem_model_options exact = {.precision = GEM_PRECISION_EXACT}, fast = {.precision = GEM_PRECISION_FAST};
+
 static void test_packed_models(void)
 {
     char folder[] = "/tmp/gemmule-oom-XXXXXX", path[64];
@@ -573,19 +577,21 @@ static void test_packed_models(void)
     CHECK(mkdtemp(folder) != NULL);
     snprintf(path, sizeof path, "%s/x.gem", folder);
     CHECK_EQ(gem_pack("golden/models/e2b/model", path, NULL, &err), GEM_OK);
-    check_model("native, fast", path, GEM_PRECISION_FAST);
+    check_model("native, fast", path, fast);
     CHECK_EQ(gem_pack("golden/models/mixed-26b/mixed.gguf", path, NULL, &err), GEM_OK);
-    check_model("native, exact", path, GEM_PRECISION_EXACT);
+    check_model("native, exact", path, exact);
     unlink(path);
     CHECK_EQ(rmdir(folder), 0);
 }
 
 static void test_models(void) /* tests run in tests/ */
 {
-    check_model("folder, exact", "golden/models/e2b/model", GEM_PRECISION_EXACT);
-    check_model("GGUF, exact", "golden/models/mixed-e2b/mixed.gguf", GEM_PRECISION_EXACT);
-    check_model("GGUF with experts, fast", "golden/models/mixed-26b/mixed.gguf", GEM_PRECISION_FAST);
-    check_model("Gemma 3, fast", "golden/models/quantised-gemma3/Q4_K_M.gguf", GEM_PRECISION_FAST);
+    check_model("folder, exact", "golden/models/e2b/model", exact);
+    check_model("GGUF, exact", "golden/models/mixed-e2b/mixed.gguf", exact);
+    check_model("GGUF with experts, fast", "golden/models/mixed-26b/mixed.gguf", fast);
+    check_model("folder, output head in two stages", "golden/models/e2b/model",
+                (gem_model_options){.precision = GEM_PRECISION_FAST, .two_stage_head = true});
+    check_model("Gemma 3, fast", "golden/models/quantised-gemma3/Q4_K_M.gguf", fast);
 }
 
 /* ---- sound ------------------------------------------------------------------------------------------- */
