@@ -334,9 +334,7 @@ static gem_status fit_forward(const struct step *s, gem_error *err)
         gem_ledger_give(m->ledger, needed);
         return st;
     }
-    larger.head.n_tried = e->forward.head.n_tried;
-    larger.head.n_full = e->forward.head.n_full;
-    larger.head.n_computed = e->forward.head.n_computed;
+    larger.head.counts = e->forward.head.counts;
     gem_forward_close(&e->forward);
     gem_ledger_give(m->ledger, e->taken);
     e->forward = larger;

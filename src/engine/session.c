@@ -105,9 +105,9 @@ void gem_engine_get_stats(const gem_engine *e, gem_engine_stats *out)
                               .ple_bytes = p->n_bytes,
                               .ple_seconds = p->seconds,
                               .n_batches = e->n_batches,
-                              .head_rows = e->forward.head.n_tried,
-                              .head_whole = e->forward.head.n_full,
-                              .head_computed = e->forward.head.n_computed,
+                              .head_rows = e->forward.head.counts.n_tried,
+                              .head_whole = e->forward.head.counts.n_full,
+                              .head_computed = e->forward.head.counts.n_computed,
                               .n_rows = e->n_rows};
 }
 

@@ -64,7 +64,12 @@ struct gem_split {
     struct gem_softmax_state *states;
 };
 
-/* What the head in two stages (coarse.h) needs, and what it did. */
+/* What the head in two stages did since its engine was opened. */
+struct gem_head_counts {
+    uint64_t n_tried, n_full, n_computed; /* rows of logits; of these by the whole product; rows of the table */
+};
+
+/* What the head in two stages (coarse.h) needs. */
 struct gem_head_scratch {
     float *x;          /* [GEM_HEAD_ROWS, hidden] what the table is multiplied with, as floats */
     uint8_t *act;      /* [GEM_HEAD_ROWS] pairs of int8 rows */
@@ -73,7 +78,7 @@ struct gem_head_scratch {
     float *values;     /* ... and their logits */
     size_t n_rows;
     uint32_t pause, skip; /* after vain attempts: how many rows are not tried, of which so many are still to come */
-    uint64_t n_tried, n_full, n_computed; /* rows of logits; of these by the whole product; rows of the table */
+    struct gem_head_counts counts;
 };
 
 /* Some consecutive rows. */

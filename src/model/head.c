@@ -215,7 +215,7 @@ static bool choose(struct gem_forward *f, const struct gem_act *act, const struc
     *finite = cap_logits(f, s->values, n);
     for (size_t i = 0; i < vocab; i++) logits[i] = -INFINITY;
     for (size_t i = 0; i < n; i++) logits[s->rows[i]] = s->values[i];
-    s->n_computed += n;
+    s->counts.n_computed += n;
     return true;
 }
 
@@ -241,8 +241,8 @@ static void note_attempt(struct gem_head_scratch *s, uint32_t n, bool worked)
 
     s->pause = worked ? 0 : s->pause ? s->pause < LONGEST ? 2 * s->pause : s->pause : 1;
     s->skip = worked ? 0 : s->pause + 1;
-    s->n_tried += n;
-    s->n_full += worked ? 0 : n;
+    s->counts.n_tried += n;
+    s->counts.n_full += worked ? 0 : n;
 }
 
 /* Rows [n] of f->norm from `act` on. false: nothing is done. */

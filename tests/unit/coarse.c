@@ -261,18 +261,18 @@ static void test_effort(void)
     open_bench(&b, RANDOM, GEM_BF16, 512, gem_cpu_flags(), false);
     for (int i = 0; i < N_X; i++) make_x(&b, b.f.norm + (size_t)i * 512, 0);
     run_head(&b, &r, 1, NULL, 0);
-    CHECK_EQ(b.f.head.n_tried, N_X);
-    CHECK_EQ(b.f.head.n_full, 0);
-    CHECK(b.f.head.n_computed <= 10 * N_X);
+    CHECK_EQ(b.f.head.counts.n_tried, N_X);
+    CHECK_EQ(b.f.head.counts.n_full, 0);
+    CHECK(b.f.head.counts.n_computed <= 10 * N_X);
     run_head(&b, &r, 0, NULL, 0);
-    CHECK_EQ(b.f.head.n_tried, N_X);
+    CHECK_EQ(b.f.head.counts.n_tried, N_X);
     close_bench(&b);
 
     open_bench(&b, EQUAL, GEM_BF16, 512, gem_cpu_flags(), false);
     for (int i = 0; i < N_X; i++) make_x(&b, b.f.norm + (size_t)i * 512, 0);
     for (int i = 0; i < 20; i++) run_head(&b, &r, 1, NULL, 0);
-    CHECK(b.f.head.n_tried >= N_X && b.f.head.n_tried <= 6 * N_X);
-    CHECK_EQ(b.f.head.n_full, b.f.head.n_tried);
+    CHECK(b.f.head.counts.n_tried >= N_X && b.f.head.counts.n_tried <= 6 * N_X);
+    CHECK_EQ(b.f.head.counts.n_full, b.f.head.counts.n_tried);
     close_bench(&b);
     free(r.logits);
 }
