@@ -6,7 +6,7 @@
 
 struct gem_act gem_act_of(struct gem_forward *f, const float *x, size_t ldx, uint32_t m, uint32_t k)
 {
-    return (struct gem_act){.x = x, .ldx = ldx, .m = m, .k = k, .other = f->act, .wide = f->wide};
+    return (struct gem_act){.x = x, .ldx = ldx, .m = m, .k = k, .other = f->act, .wide = f->wide, .twice = f->twice};
 }
 
 struct job {
@@ -48,9 +48,18 @@ static void narrow_rows(void *context, size_t begin, size_t end, unsigned thread
 {
     const struct job *j = context;
     const struct gem_act *a = j->act;
+    uint16_t *rows = (uint16_t *)(void *)a->other;
+    float *left = j->f->threads[thread].tile;
 
-    (void)thread;
-    for (size_t i = begin; i < end; i++) j->f->kern->to_bf16((uint16_t *)a->other + i * a->k, a->x + i * a->ldx, a->k);
+    for (size_t i = begin; i < end; i++) {
+        const float *x = a->x + i * a->ldx;
+        uint16_t *half = rows + (a->twice ? 2 * i : i) * a->k;
+
+        j->f->kern->to_bf16(half, x, a->k);
+        if (!a->twice) continue;
+        for (size_t c = 0; c < a->k; c++) left[c] = x[c] - gem_bf16_to_f32(half[c]);
+        j->f->kern->to_bf16(half + a->k, left, a->k);
+    }
 }
 
 /* The rows that a kind of product wants, once for all that want the same. */
@@ -154,6 +163,31 @@ static void bf16_tiles(void *context, size_t begin, size_t end, unsigned thread)
                                last - first, j->act->m, mat->cols);
 }
 
+/* The same with pairs of rows, whose products are added. */
+static void bf16_tiles_twice(void *context, size_t begin, size_t end, unsigned thread)
+{
+    const struct job *j = context;
+    const struct gem_matrix *mat = j->mat;
+    const uint32_t k = mat->cols;
+    const uint16_t *x = (const uint16_t *)(const void *)j->act->other;
+    float pairs[ACT_BLOCK_ROWS][GEM_TILE];
+
+    (void)thread;
+    for (uint32_t at = 0; at < j->act->m; at += ACT_BLOCK_ROWS / 2) {
+        const uint32_t rest = j->act->m - at, m = rest < ACT_BLOCK_ROWS / 2 ? rest : ACT_BLOCK_ROWS / 2;
+
+        for (size_t t = begin; t < end; t++) {
+            const size_t first = t * GEM_TILE, left = mat->rows - first, n = left < GEM_TILE ? left : GEM_TILE;
+
+            j->f->kern->gemm_bf16_bf16((const uint16_t *)(const void *)(mat->data + first * mat->row_bytes), k,
+                                       x + (size_t)2 * at * k, k, pairs[0], GEM_TILE, n, 2 * m, k);
+            for (uint32_t r = 0; r < m; r++)
+                for (size_t i = 0; i < n; i++)
+                    j->y[(at + r) * j->ldy + first + i] = pairs[2 * r][i] + pairs[2 * r + 1][i];
+        }
+    }
+}
+
 /* Where that is faster; not where experts are chosen, for the reason that struct gem_act gives. */
 static bool is_bf16(const struct gem_forward *f, const struct gem_matrix *mat, const struct gem_act *act)
 {
@@ -179,7 +213,7 @@ void gem_linear(struct gem_forward *f, float *y, size_t ldy, const struct gem_ma
         gem_pool_run(f->pool, n, grain(f, n), act->wide ? packed_panels_wide : packed_panels, &job);
     } else if (is_bf16(f, mat, act)) {
         prepare(&job, act, GEM_ACT_BF16);
-        gem_pool_run(f->pool, n, grain(f, n), bf16_tiles, &job);
+        gem_pool_run(f->pool, n, grain(f, n), act->twice ? bf16_tiles_twice : bf16_tiles, &job);
     } else {
         gem_pool_run(f->pool, n, grain(f, n), float_tiles, &job);
     }

@@ -124,6 +124,7 @@ PACKS = [
          cases=((11, 16), (47, 24), (300, 8))),
     pack('e2b-calm-h320', 'e2b-gguf', 2502, 'LLGLG', calm=True, hidden_size=320, intermediate_size=416, head_dim=48,
          global_head_dim=96, num_kv_shared_layers=2, cases=((11, 16), (115, 16))),
+    *(pack(f'e2b-calm-narrow{k}', 'e2b', 2520 + k, calm=True, cases=((5, 0), (11, 0), (47, 0))) for k in range(3)),
     pack('26b-calm', '26b-gguf', 2503, calm=True, tokenizer=True, cases=((11, 16), (47, 24), (300, 8))),
     pack('31b-calm', '26b-gguf', 2504, calm=True, tokenizer=True, enable_moe_block=False, num_experts=None,
          top_k_experts=None, moe_intermediate_size=None, num_attention_heads=8, cases=((11, 16), (115, 16))),
