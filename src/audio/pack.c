@@ -3,11 +3,11 @@
  * The fast tier: quantised matrices become panels; float ones stay as they are in the file, and on machines that
  * multiply bfloat16 activations are rounded to it (product.c).
  *
- * The attention's values and output and what comes before the blocks, a tenth of the work, take two numbers for each
- * activation: rounded once there too, soft tokens of a random tower of twelve layers were off by 2.1e-2 (mean of eight
- * sounds) instead of 1.3e-2. Of all groups of matrices these helped most; queries and keys did not help at all. So do
- * all matrices of the first layer, whose error every other one makes larger: 1.2e-2 instead of 2.4e-2 in the worst case
- * of tools/lab/make_sound_cases.py. */
+ * Rounded once, activations put soft tokens of random towers of twelve layers 2e-2 to 3e-2 away from the exact ones,
+ * more than the tier allows, so some matrices take two numbers for each activation. Every layer makes the error of
+ * those before it larger: most is won in the first ones, and there by the attention, the convolution and the first
+ * feed-forward. In all layers values and output of the attention, a tenth of the work, are worth it; queries and keys
+ * are not. In narrow towers, where errors average out less and time is short, all matrices do (docs/performance.md). */
 #include "audio/audio.h"
 
 #include "base/file.h"
@@ -59,22 +59,24 @@ static void pack(struct gem_pool *pool, struct item *it)
     m->panels = it->dst;
 }
 
-enum { WHOLE = 3, PER_LAYER = 10 };
+enum { WHOLE = 3, PER_LAYER = 10, NARROW = 512 };
 
 /* items [WHOLE + PER_LAYER * n_layers], zero; returns the bytes of all that is packed. */
 static uint64_t plan_all(struct gem_audio_weights *w, const struct gem_kernels *kern, struct item *items, size_t n)
 {
+    const bool narrow = w->hidden < NARROW;
     uint64_t total = 0;
 
     plan(items++, &w->in, kern, 2);
-    plan(items++, &w->out, kern, 1);
-    plan(items++, &w->embed, kern, w->raw ? 2 : 1);
+    plan(items++, &w->out, kern, narrow ? 2 : 1);
+    plan(items++, &w->embed, kern, w->raw || narrow ? 2 : 1);
     for (uint32_t i = 0; i < w->n_layers; i++) {
         struct gem_audio_layer *l = &w->layers[i];
-        struct gem_audio_linear *const all[PER_LAYER] = {&l->v,         &l->o,           &l->ffn[0].up, &l->ffn[0].down,
-                                                         &l->ffn[1].up, &l->ffn[1].down, &l->q,         &l->k,
-                                                         &l->start,     &l->end};
-        for (size_t j = 0; j < PER_LAYER; j++) plan(items++, all[j], kern, j < 2 || i == 0 ? 2 : 1);
+        struct gem_audio_linear *const all[PER_LAYER] = {&l->v,         &l->o,          &l->ffn[0].up, &l->ffn[0].down,
+                                                         &l->q,         &l->k,          &l->start,     &l->end,
+                                                         &l->ffn[1].up, &l->ffn[1].down};
+        const size_t n_twice = narrow ? PER_LAYER : i < (w->n_layers + 3) / 4 ? 8 : 2;
+        for (size_t j = 0; j < PER_LAYER; j++) plan(items++, all[j], kern, j < n_twice ? 2 : 1);
     }
     for (items -= n; n > 0; n--, items++) total += gem_align_up(items->n_panels * items->panel_bytes);
     return total;

@@ -26,7 +26,7 @@ static struct widths find_widths(const struct gem_hparams *h)
         w.ffn = max_size(w.ffn, l->ffn);
         w.head_dim = max_size(w.head_dim, l->head_dim);
         w.group = max_size(w.group, h->n_heads / l->n_kv_heads);
-        if (i < GEM_TWICE_LAYERS) twice = max_size(twice, (size_t)h->n_heads * l->head_dim);
+        if (i < GEM_TWICE_LAYERS && h->hidden < GEM_NARROW) twice = max_size(twice, (size_t)h->n_heads * l->head_dim);
     }
     w.widest = max_size(w.widest, max_size(w.q, max_size(w.ffn, h->ffn_expert)));
     w.act = max_size(gem_act_bytes((w.widest + 31) / 32 * 32), gem_align_up(w.widest * sizeof(uint16_t)));
@@ -284,7 +284,7 @@ void gem_forward_run(struct gem_forward *f, gem_tap_fn *tap, gem_rows_fn *on_row
     gem_stream_leave(&f->stream, 0);
     for (uint32_t i = 0; i < f->h->n_layers && f->n_rows > 0; i++) {
         gem_stream_enter(&f->stream, i + 1);
-        f->twice = i < GEM_TWICE_LAYERS;
+        f->twice = i < GEM_TWICE_LAYERS && f->h->hidden < GEM_NARROW;
         run_layer(f, i, tap != NULL);
         gem_stream_leave(&f->stream, i + 1);
         if (i + 1 < f->h->n_layers) tap_rows(f, tap, user, i + 1, f->x);

@@ -111,7 +111,7 @@ struct gem_forward {
     float *logits;          /* [GEM_HEAD_ROWS, vocab] */
     struct gem_head_scratch head;
     bool wide;    /* int8 activations come in pairs; see struct gem_act */
-    bool twice;   /* so do those in bfloat16: the first GEM_TWICE_LAYERS, but for the feed-forward */
+    bool twice;   /* so do those in bfloat16, in GEM_TWICE_LAYERS of narrow models, but for the feed-forward */
     uint8_t *act; /* [max_rows or twice that, widest] int8 or bfloat16 activations */
     struct gem_thread_scratch *threads;
     struct gem_expert_scratch {
@@ -144,9 +144,9 @@ void gem_forward_run(struct gem_forward *f, gem_tap_fn *tap, gem_rows_fn *on_row
  * wide: two int8 rows for each, the second holding what the first left over, so that activations have 16 bits. Mixtures
  * of experts need it: with 8 bits a token's set of experts often differs from the exact one (docs/performance.md),
  * which changes the whole row. Decoding costs the same bytes; only large prefills pay.
- * twice: the same with two bfloat16 rows. Every later layer makes the rounding of the first ones larger: with two
- * layers so, the worst of 17 random models with mild weights is 1.1e-2 away from the exact logits instead of 1.6e-2. */
-enum { GEM_TWICE_LAYERS = 2 };
+ * twice: the same with two bfloat16 rows. Every later layer makes the rounding of the first ones larger, and in narrow
+ * models it averages out less; docs/performance.md has which products are worth it. */
+enum { GEM_TWICE_LAYERS = 2, GEM_NARROW = 512 };
 struct gem_act {
     const float *x;
     size_t ldx;
