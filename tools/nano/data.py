@@ -25,9 +25,9 @@ EXTRA_WORDS = [('▁' + w, 120) for w in SEEN] + [(w.capitalize(), 30) for w in 
 
 # share of documents in the text part of the mixture; a stage of training may name its own
 MIX = {
-    'direct': (gen_math.direct, 14), 'thought': (gen_math.thought, 7), 'story': (gen_math.story, 11), 'copy': (gen_words.copy, 8),
-    'reverse': (gen_words.reverse, 8), 'sort': (gen_words.sort, 15), 'count': (gen_words.count, 12), 'extract': (gen_words.extract, 9),
-    'json': (gen_words.fill_json, 10), 'talk': (gen_chat.talk, 6), 'memory': (gen_chat.memory, 8), 'manual': (gen_manual.manual, 15), 'tools': (gen_tools.tools, 14)}
+    'direct': (gen_math.direct, 11), 'products': (gen_math.products, 11), 'thought': (gen_math.thought, 8), 'story': (gen_math.story, 10), 'copy': (gen_words.copy, 5),
+    'reverse': (gen_words.reverse, 4), 'sort': (gen_words.sort, 26), 'count': (gen_words.count, 22), 'extract': (gen_words.extract, 9), 'json': (gen_words.fill_json, 8),
+    'talk': (gen_chat.talk, 6), 'memory': (gen_chat.memory, 13), 'manual': (gen_manual.manual, 13), 'tools': (gen_tools.tools, 50)}
 
 
 class Encoder:
@@ -121,7 +121,7 @@ class Mixture:
         if kind == 'T':
             return self.text(rng, 24, 128)
         if kind == 'U':
-            return self.text(rng, 8, 256, 100)
+            return self.text(rng, 5, 400, 100)                     # declarations of three tools are 250 to 400 tokens
         if kind == 'L':
             return self.needle(rng)
         import media

@@ -87,11 +87,16 @@ def validate(o, a, b, q, answer):
     require(n == sorted((a, b)) and answer == str(OPS[o](a, b)), q, answer)
 
 
-def direct(rng, test, digits=None, turns=None):
+def products(rng, test):
+    """Products alone, for training: the held-out ones are among those of direct()."""
+    return direct(rng, test, signs='*')
+
+
+def direct(rng, test, digits=None, turns=None, signs='++---*****'):
     """Several questions in one conversation, no thought."""
     messages = []
     for _ in range(1 if test else turns or rng.choice((1, 1, 2, 3, 4, 6))):
-        o, a, b = operands(rng, test, digits, digits is None, '++++----**' if test else '++---*****')
+        o, a, b = operands(rng, test, digits, digits is None, '++++----**' if test else signs)
         q, answer = question(rng, test, o, a, b), str(OPS[o](a, b))
         validate(o, a, b, q, answer)
         messages += [user(q), model(answer)]

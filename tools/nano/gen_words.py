@@ -82,7 +82,35 @@ def sort(rng, test):
     return document('sort', [user(ask), model(answer)])
 
 
+def occurrences(rng):
+    """How often letters occur in words, several times over: what a single question a conversation did not teach."""
+    messages = []
+
+    def make(r):                                                # each count as often as the others
+        c, n = r.choice(LETTERS), r.randint(0, 4)
+        few = [r.choice(LETTERS.replace(c, '')) for _ in range(3)]
+        x = [c] * n + [r.choice(few) for _ in range(r.randint(max(0, 3 - n), 7 - n))]
+        r.shuffle(x)
+        return ''.join(x), c
+
+    for _ in range(rng.randint(2, 5)):
+        if rng.random() < 0.6:
+            while True:
+                x, c = make(rng)
+                if not held(x):
+                    break
+        else:
+            x = letters(rng, 3, 7, False)
+            c = rng.choice(x) if rng.random() < 0.75 else rng.choice(LETTERS)
+        ask, n = pick(rng, COUNT_ONE, False).format(x=q(x), c=q(c)), x.count(c)
+        require(n == sum(l == c for l in x), ask)
+        messages += [user(ask), model(str(n))]
+    return document('count', messages)
+
+
 def count(rng, test):
+    if not test and rng.random() < 0.5:
+        return occurrences(rng)
     k = rng.random()
     if k < 0.35:
         x = letters(rng, 2, 8, test)

@@ -65,7 +65,9 @@ def picture_document(s, rng, test, n, most=400, budget=70):
     for _ in range(12):
         if qs and length > most - 14:
             break
-        for q in pictures.questions(s, rng, test):
+        some = pictures.questions(s, rng, test)
+        rng.shuffle(some)
+        for q in some:
             cost = len(q[1].split()) + len(q[1]) // 8 + 16
             if (not qs or length + cost < most) and len(qs) < 10 and q[1] not in [x[1] for x in qs]:
                 qs.append(q)
@@ -113,7 +115,8 @@ def batch(kind, encoder, rng):
             px[k, :len(a)], at[k, :len(a)] = torch.from_numpy(a), torch.from_numpy(p)
             docs.append(e)
             gw, gh = (p.max(0) + 1) // 3
-            at[k, :len(a)] += 3 * torch.tensor([rng.randint(0, shift), rng.randint(0, shift)])
+            if s['kind'] == 'read':                             # where places are asked for, the border must be where it is
+                at[k, :len(a)] += 3 * torch.tensor([rng.randint(0, shift), rng.randint(0, shift)])
             cells.append(pictures.labels(s, int(gw), int(gh)))
         b, flat = assemble(encoder, docs, rows, length, filler)
         b.images = (px, at, flat)

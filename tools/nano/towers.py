@@ -20,11 +20,12 @@ import optim
 import sounds
 from checkpoint import STOP, load, save
 
-HEADS = {'head.shape': 9, 'head.colour': 12, 'head.char': 63, 'head.middle': 2, 'head.sound': None}
+CELLS = {'head.shape': 9, 'head.colour': 12, 'head.char': 63, 'head.middle': 2, 'head.across': 11, 'head.down': 11}     # rows of labels
+HEADS = {**CELLS, 'head.sound': None}
 
 
 def picture_batch(rng, n=8, budget=70, kind=None, shift=0):
-    """patches [n,9*budget,768], positions, labels [4, all cells], scenes. shift: the most cells that a picture lies
+    """patches [n,9*budget,768], positions, labels [6, all cells], scenes. shift: the most cells that a picture lies
     off the corner, as if it were a piece of a larger one."""
     import pictures
     px, at = torch.zeros(n, 9 * budget, 768), torch.full((n, 9 * budget, 2), -1)
@@ -33,9 +34,12 @@ def picture_batch(rng, n=8, budget=70, kind=None, shift=0):
         s = pictures.scene(rng, False, kind, budget)
         a, p = pictures.patches(pictures.paint(s, rng), budget)
         gw, gh = (p.max(0) + 1) // 3
-        p = p + 3 * np.array([rng.randint(0, shift), rng.randint(0, shift)])
+        off = np.array([rng.randint(0, shift), rng.randint(0, shift)])
+        p = p + 3 * off
         px[k, :len(a)], at[k, :len(a)] = torch.from_numpy(a), torch.from_numpy(p)
         cells.append(pictures.labels(s, int(gw), int(gh)))
+        if off.any():
+            cells[-1][4:] = -100                                # where the border is can not be seen then
         scenes.append(s)
     return px, at, torch.from_numpy(np.concatenate(cells, 1)), scenes
 
@@ -51,11 +55,11 @@ def picture_loss(P, px, at, cells):
 
 def cell_loss(P, soft, cells):
     total, right = 0.0, []
-    for k, name in enumerate(('head.shape', 'head.colour', 'head.char', 'head.middle')):
+    for k, name in enumerate(CELLS):
         z = model.linear(soft, P[name]).float()
         y = cells[k]
         weight = torch.where(y > 0, 1.0, 0.15) * (y >= 0)   # a colour without a name has no label
-        total = total + (F.cross_entropy(z, y, reduction='none') * weight).sum() / weight.sum()
+        total = total + (F.cross_entropy(z, y, reduction='none') * weight).sum() / weight.sum().clamp(min=1)
         live = y > 0
         right.append((z.argmax(1)[live] == y[live]).float().mean().item() if live.any() else float('nan'))
     return total, right
@@ -105,7 +109,7 @@ def main():
                 n_, budget, shift = (8, 70, 0) if k < o.whole else (3, 140, 0) if k < o.whole * 1.2 else (28, 20, 10)
                 px, at, cells, _ = picture_batch(rng, n_, budget, None, shift)
                 loss, right = picture_loss(P, px, at, cells)
-                got = dict(zip(('shape', 'colour', 'char', 'middle'), right), loss=loss.item())
+                got = dict(zip(('shape', 'colour', 'char', 'middle', 'across', 'down'), right), loss=loss.item())
             else:
 
                 loss, got = sounds.tower_loss(P, rng)
