@@ -59,23 +59,24 @@ static void pack(struct gem_pool *pool, struct item *it)
     m->panels = it->dst;
 }
 
-enum { WHOLE = 3, PER_LAYER = 10, NARROW = 512 };
+enum { WHOLE = 3, PER_LAYER = 10, EARLY_TWICE = 8, ALWAYS_TWICE = 2 };
 
 /* items [WHOLE + PER_LAYER * n_layers], zero; returns the bytes of all that is packed. */
 static uint64_t plan_all(struct gem_audio_weights *w, const struct gem_kernels *kern, struct item *items, size_t n)
 {
-    const bool narrow = w->hidden < NARROW;
+    const bool narrow = w->raw || w->hidden < GEM_NARROW;
     uint64_t total = 0;
 
     plan(items++, &w->in, kern, 2);
     plan(items++, &w->out, kern, narrow ? 2 : 1);
-    plan(items++, &w->embed, kern, w->raw || narrow ? 2 : 1);
+    plan(items++, &w->embed, kern, narrow ? 2 : 1);
     for (uint32_t i = 0; i < w->n_layers; i++) {
         struct gem_audio_layer *l = &w->layers[i];
+        /* Those first that gain most from two numbers. */
         struct gem_audio_linear *const all[PER_LAYER] = {&l->v,         &l->o,          &l->ffn[0].up, &l->ffn[0].down,
                                                          &l->q,         &l->k,          &l->start,     &l->end,
                                                          &l->ffn[1].up, &l->ffn[1].down};
-        const size_t n_twice = narrow ? PER_LAYER : i < (w->n_layers + 3) / 4 ? 8 : 2;
+        const size_t n_twice = narrow ? PER_LAYER : i < (w->n_layers + 3) / 4 ? EARLY_TWICE : ALWAYS_TWICE;
         for (size_t j = 0; j < PER_LAYER; j++) plan(items++, all[j], kern, j < n_twice ? 2 : 1);
     }
     for (items -= n; n > 0; n--, items++) total += gem_align_up(items->n_panels * items->panel_bytes);

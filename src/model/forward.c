@@ -13,11 +13,13 @@ struct widths {
 
 static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 
+/* Whether products of layer i may take two bfloat16 for an activation. */
+static bool is_twice(const struct gem_hparams *h, uint32_t i) { return i < GEM_TWICE_LAYERS && h->hidden < GEM_NARROW; }
+
 static struct widths find_widths(const struct gem_hparams *h)
 {
     struct widths w = {.widest = max_size(h->hidden, (size_t)h->ple * h->n_layers)};
-    size_t twice =
-        max_size(h->hidden, h->ple); /* the widest row that may be two of bfloat16: none of the feed-forward */
+    size_t twice = max_size(h->hidden, h->ple); /* widest row that may be two of bfloat16; not the feed-forward's */
 
     for (uint32_t i = 0; i < h->n_layers; i++) {
         const struct gem_layer_hparams *l = &h->layers[i];
@@ -26,7 +28,7 @@ static struct widths find_widths(const struct gem_hparams *h)
         w.ffn = max_size(w.ffn, l->ffn);
         w.head_dim = max_size(w.head_dim, l->head_dim);
         w.group = max_size(w.group, h->n_heads / l->n_kv_heads);
-        if (i < GEM_TWICE_LAYERS && h->hidden < GEM_NARROW) twice = max_size(twice, (size_t)h->n_heads * l->head_dim);
+        if (is_twice(h, i)) twice = max_size(twice, (size_t)h->n_heads * l->head_dim);
     }
     w.widest = max_size(w.widest, max_size(w.q, max_size(w.ffn, h->ffn_expert)));
     w.act = max_size(gem_act_bytes((w.widest + 31) / 32 * 32), gem_align_up(w.widest * sizeof(uint16_t)));
@@ -284,7 +286,7 @@ void gem_forward_run(struct gem_forward *f, gem_tap_fn *tap, gem_rows_fn *on_row
     gem_stream_leave(&f->stream, 0);
     for (uint32_t i = 0; i < f->h->n_layers && f->n_rows > 0; i++) {
         gem_stream_enter(&f->stream, i + 1);
-        f->twice = i < GEM_TWICE_LAYERS && f->h->hidden < GEM_NARROW;
+        f->twice = is_twice(f->h, i);
         run_layer(f, i, tap != NULL);
         gem_stream_leave(&f->stream, i + 1);
         if (i + 1 < f->h->n_layers) tap_rows(f, tap, user, i + 1, f->x);

@@ -94,6 +94,13 @@ static void packed_panels(void *context, size_t begin, size_t end, unsigned thre
 /* How many panels share the load of a pair of activations; one row alone reads a single stream of weights faster. */
 enum { WIDE_PANELS = 2 };
 
+/* y [m, n] = the sums of rows 2r and 2r + 1 of pairs. */
+static void add_pairs(float *y, size_t ldy, const float *pairs, size_t ld_pairs, uint32_t m, size_t n)
+{
+    for (uint32_t r = 0; r < m; r++, y += ldy, pairs += 2 * ld_pairs)
+        for (size_t i = 0; i < n; i++) y[i] = pairs[i] + pairs[ld_pairs + i];
+}
+
 /* The same with pairs of int8 rows, whose products are added. */
 static void packed_panels_wide(void *context, size_t begin, size_t end, unsigned thread)
 {
@@ -114,9 +121,7 @@ static void packed_panels_wide(void *context, size_t begin, size_t end, unsigned
             j->f->kern->gemm_packed[mat->kind](mat->panels + p * gem_panel_bytes(mat->kind, k), np, n,
                                                j->act->other + 2 * at * gem_act_bytes(k), 2 * m, pairs[0],
                                                WIDE_PANELS * GEM_PANEL, k);
-            for (uint32_t r = 0; r < m; r++)
-                for (size_t i = 0; i < n; i++)
-                    j->y[(at + r) * j->ldy + first + i] = pairs[2 * r][i] + pairs[2 * r + 1][i];
+            add_pairs(j->y + at * j->ldy + first, j->ldy, pairs[0], WIDE_PANELS * GEM_PANEL, m, n);
         }
     }
 }
@@ -181,9 +186,7 @@ static void bf16_tiles_twice(void *context, size_t begin, size_t end, unsigned t
 
             j->f->kern->gemm_bf16_bf16((const uint16_t *)(const void *)(mat->data + first * mat->row_bytes), k,
                                        x + (size_t)2 * at * k, k, pairs[0], GEM_TILE, n, 2 * m, k);
-            for (uint32_t r = 0; r < m; r++)
-                for (size_t i = 0; i < n; i++)
-                    j->y[(at + r) * j->ldy + first + i] = pairs[2 * r][i] + pairs[2 * r + 1][i];
+            add_pairs(j->y + at * j->ldy + first, j->ldy, pairs[0], GEM_TILE, m, n);
         }
     }
 }

@@ -82,28 +82,30 @@ def sort(rng, test):
     return document('sort', [user(ask), model(answer)])
 
 
+def how_often(rng, test, x, c):
+    """A question for the occurrences of c in x, and the answer."""
+    ask, n = pick(rng, COUNT_ONE, test).format(x=q(x), c=q(c)), x.count(c)
+    require(n == sum(l == c for l in x), ask)
+    return ask, n
+
+
 def occurrences(rng):
     """How often letters occur in words, several times over: what a single question a conversation did not teach."""
-    messages = []
-
-    def make(r):                                                # each count as often as the others
-        c, n = r.choice(LETTERS), r.randint(0, 4)
-        few = [r.choice(LETTERS.replace(c, '')) for _ in range(3)]
+    def word(r, c):                                             # each count as often as the others
+        n, few = r.randint(0, 4), [r.choice(LETTERS.replace(c, '')) for _ in range(3)]
         x = [c] * n + [r.choice(few) for _ in range(r.randint(max(0, 3 - n), 7 - n))]
         r.shuffle(x)
-        return ''.join(x), c
+        return ''.join(x)
 
+    messages = []
     for _ in range(rng.randint(2, 5)):
         if rng.random() < 0.6:
-            while True:
-                x, c = make(rng)
-                if not held(x):
-                    break
+            c = rng.choice(LETTERS)
+            x = draw(rng, lambda r: word(r, c), False)
         else:
             x = letters(rng, 3, 7, False)
             c = rng.choice(x) if rng.random() < 0.75 else rng.choice(LETTERS)
-        ask, n = pick(rng, COUNT_ONE, False).format(x=q(x), c=q(c)), x.count(c)
-        require(n == sum(l == c for l in x), ask)
+        ask, n = how_often(rng, False, x, c)
         messages += [user(ask), model(str(n))]
     return document('count', messages)
 
@@ -123,8 +125,7 @@ def count(rng, test):
             x = ''.join(rng.choice(x[:3] + c) for _ in range(rng.randint(3, 7)))
         if not test and rng.random() < 0.25:
             c = rng.choice(LETTERS)
-        ask, n = pick(rng, COUNT_ONE, test).format(x=q(x), c=q(c)), x.count(c)
-        require(n == sum(l == c for l in x), ask)
+        ask, n = how_often(rng, test, x, c)
     else:
         words = [thing(rng, test) for _ in range(rng.randint(2, 6))]
         ask, n = pick(rng, COUNT_WORDS, test).format(x=', '.join(words)), len(words)

@@ -55,9 +55,8 @@ def picture_loss(P, px, at, cells):
 
 def cell_loss(P, soft, cells):
     total, right = 0.0, []
-    for k, name in enumerate(CELLS):
+    for y, name in zip(cells, CELLS):
         z = model.linear(soft, P[name]).float()
-        y = cells[k]
         weight = torch.where(y > 0, 1.0, 0.15) * (y >= 0)   # a colour without a name has no label
         total = total + (F.cross_entropy(z, y, reduction='none') * weight).sum() / weight.sum().clamp(min=1)
         live = y > 0
@@ -109,7 +108,7 @@ def main():
                 n_, budget, shift = (8, 70, 0) if k < o.whole else (3, 140, 0) if k < o.whole * 1.2 else (28, 20, 10)
                 px, at, cells, _ = picture_batch(rng, n_, budget, None, shift)
                 loss, right = picture_loss(P, px, at, cells)
-                got = dict(zip(('shape', 'colour', 'char', 'middle', 'across', 'down'), right), loss=loss.item())
+                got = dict(zip((n.removeprefix('head.') for n in CELLS), right), loss=loss.item())
             else:
 
                 loss, got = sounds.tower_loss(P, rng)
