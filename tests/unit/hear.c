@@ -8,6 +8,7 @@
 #include "model/weights.h"
 
 #include "unit/check.h"
+#include "unit/content.h"
 
 #include <math.h>
 #include <unistd.h>
@@ -234,15 +235,6 @@ static void test_features(void)
 }
 
 /* ---- ways in ----------------------------------------------------------------------------------------------------- */
-
-static bool same_content(const gem_media *a, const gem_media *b)
-{
-    gem_media_info x, y;
-
-    gem_media_get_info(a, &x);
-    gem_media_get_info(b, &y);
-    return !memcmp(x.digest, y.digest, sizeof x.digest);
-}
 
 static void test_ways_in(void) /* a path, its bytes and its samples are the same sound */
 {

@@ -7,6 +7,7 @@
 #include "media/video.h"
 
 #include "unit/check.h"
+#include "unit/content.h"
 
 #include <unistd.h>
 
@@ -234,17 +235,7 @@ static void test_blind_model(void)
     gem_model_close(m);
 }
 
-/* ---- ways in ------------------------------------------------------------------------------------------------------
- */
-
-static bool same_content(const gem_media *a, const gem_media *b)
-{
-    gem_media_info x, y;
-
-    gem_media_get_info(a, &x);
-    gem_media_get_info(b, &y);
-    return !memcmp(x.digest, y.digest, sizeof x.digest);
-}
+/* ---- ways in ----------------------------------------------------------------------------------------------------- */
 
 static void test_ways_in(void) /* a path, its bytes and its pixels are the same image */
 {

@@ -2,10 +2,9 @@
  * tests/unit/tokenizer_real.c - the released tokenizer against the shared golden vectors. Driven by tokenizer_real.sh.
  *   test_tokenizer_real GOLDEN-FOLDER tokenizer.json [tokenizer.gguf]
  * And, when GEM_GEMMA3_GGUF names it, Gemma 3's against llama.cpp's ids. */
-#include "unit/sha256.h"
-#include "unit/tokenizer_cases.h"
-
+#include "base/sha256.h"
 #include "tokenizer/vocabulary.h"
+#include "unit/tokenizer_cases.h"
 
 static yyjson_doc *load(const char *folder, const char *name)
 {
@@ -54,21 +53,28 @@ static void test_decode(const struct gem_tokenizer *t, const char *folder)
     yyjson_doc_free(doc);
 }
 
+static void add_u32(struct gem_sha256 *s, uint32_t x)
+{
+    const uint8_t le[4] = {(uint8_t)x, (uint8_t)(x >> 8), (uint8_t)(x >> 16), (uint8_t)(x >> 24)};
+
+    gem_sha256_add(s, le, sizeof le);
+}
+
 static void check_long(const struct gem_tokenizer *t, yyjson_val *c)
 {
     const char *unit = yyjson_get_str(yyjson_obj_get(c, "unit"));
     const size_t n_unit = yyjson_get_len(yyjson_obj_get(c, "unit"));
     const size_t repeat = (size_t)yyjson_get_int(yyjson_obj_get(c, "repeat"));
     char *text = malloc(n_unit * repeat + 1), hex[65];
-    struct sha256 sha;
+    struct gem_sha256 sha;
     size_t n_ids;
     int32_t *ids;
 
     for (size_t i = 0; i < repeat; i++) memcpy(text + i * n_unit, unit, n_unit);
     ids = cases_encode(t, text, n_unit * repeat, true, &n_ids);
-    sha256_begin(&sha);
-    for (size_t i = 0; i < n_ids; i++) sha256_add_u32(&sha, (uint32_t)ids[i]);
-    sha256_end(&sha, hex);
+    gem_sha256_begin(&sha);
+    for (size_t i = 0; i < n_ids; i++) add_u32(&sha, (uint32_t)ids[i]);
+    gem_digest_hex(gem_sha256_end(&sha), hex);
     CHECK_EQ(n_ids, yyjson_get_int(yyjson_obj_get(c, "n_ids")));
     CHECK_STR(hex, yyjson_get_str(yyjson_obj_get(c, "ids_sha256_u32le")));
     free(ids);
@@ -87,24 +93,24 @@ static void test_long(const struct gem_tokenizer *t, const char *folder)
 
 static void hash_pieces(const struct gem_tokenizer *t, char *hex)
 {
-    struct sha256 sha;
+    struct gem_sha256 sha;
 
-    sha256_begin(&sha);
+    gem_sha256_begin(&sha);
     for (uint32_t id = 0; id < gem_tokenizer_vocab(t); id++) {
         size_t n;
         const char *s = gem_tokenizer_piece(t, (int32_t)id, &n);
-        sha256_add_u32(&sha, (uint32_t)n);
-        sha256_add(&sha, s, n);
+        add_u32(&sha, (uint32_t)n);
+        gem_sha256_add(&sha, s, n);
         CHECK(gem_tokenizer_find(t, s, n) == (int32_t)id);
     }
-    sha256_end(&sha, hex);
+    gem_digest_hex(gem_sha256_end(&sha), hex);
 }
 
 /* Of the pair table, in the order of ranks. */
 static void hash_merges(const struct gem_tokenizer *t, char *hex)
 {
     uint32_t *pairs = calloc(t->n_rules, 2 * sizeof *pairs);
-    struct sha256 sha;
+    struct gem_sha256 sha;
 
     for (uint64_t i = 0; i < UINT64_C(1) << t->pair_bits; i++) {
         const uint32_t rank = (uint32_t)(t->pairs[i] & (GEM_TOKENIZER_MAX_RULES - 1));
@@ -112,9 +118,9 @@ static void hash_merges(const struct gem_tokenizer *t, char *hex)
         pairs[2 * rank] = (uint32_t)(t->pairs[i] >> 42 & 0xfffff);
         pairs[2 * rank + 1] = (uint32_t)(t->pairs[i] >> 22 & 0xfffff);
     }
-    sha256_begin(&sha);
-    for (uint32_t i = 0; i < 2 * t->n_rules; i++) sha256_add_u32(&sha, pairs[i]);
-    sha256_end(&sha, hex);
+    gem_sha256_begin(&sha);
+    for (uint32_t i = 0; i < 2 * t->n_rules; i++) add_u32(&sha, pairs[i]);
+    gem_digest_hex(gem_sha256_end(&sha), hex);
     free(pairs);
 }
 
