@@ -74,6 +74,16 @@ static void say_how_it_ended(const struct gem_cli_answer *a, bool thinking)
         gem_cli_note("the answer ended inside a thought, which is not shown");
 }
 
+static int check_room(const struct gem_cli_answer *a)
+{
+    const uint32_t context = gem_session_context(a->engine->session);
+
+    if (a->sequence->n <= context) return 0;
+    gem_cli_error("the prompt has %zu tokens, the context has room for %u; --ctx makes it larger", a->sequence->n,
+                  context);
+    return GEM_CLI_EXIT_LIMIT;
+}
+
 /* ---- one -------------------------------------------------------------------------------------------------------- */
 
 static bool has_stopped(const struct gem_cli_answer *a) { return a->parser && gem_chat_parser_stop(a->parser) >= 0; }
@@ -154,8 +164,9 @@ int gem_cli_answer_run(struct gem_cli_answer *a)
 {
     gem_error err;
     gem_status status;
-    int code;
+    int code = check_room(a);
 
+    if (code) return code;
     gem_cli_view_begin(a->view);
     status = generate(a, &err);
     gem_cli_progress_end();
@@ -189,8 +200,9 @@ int gem_cli_answer_draw(const struct gem_cli_answer *a, struct gem_cli_sample *s
     gem_generate_stats *stats = calloc(n, sizeof *stats);
     gem_status status;
     gem_error err;
-    int code = 0;
+    int code = check_room(a);
 
+    if (code) goto done;
     if (!users || !stats) {
         code = gem_cli_out_of_memory();
         goto done;

@@ -139,7 +139,10 @@ static int open_chat(struct chat *chat)
 {
     const struct args *args = chat->args;
     const char *model = args->model ? args->model : gem_cli_nano();
-    int code = model ? gem_cli_model_open(&chat->engine, model, &args->engine) : GEM_CLI_EXIT_FILE;
+    int code = gem_cli_talk_check("chat", &args->talk);
+
+    if (code) return code;
+    code = model ? gem_cli_model_open(&chat->engine, model, &args->engine) : GEM_CLI_EXIT_FILE;
 
     if (code) return code;
     if (gem_model_get_chat(chat->engine.model)->format == GEM_CHAT_NONE) {
@@ -148,7 +151,7 @@ static int open_chat(struct chat *chat)
     }
     code = gem_cli_sampling_make(&chat->sampling, chat->engine.model, "chat", &args->common, &args->sampling);
     if (code) return code;
-    code = gem_cli_talk_open(&chat->talk, &chat->engine, &chat->sampling.sampling, "chat", &args->talk, true);
+    code = gem_cli_talk_open(&chat->talk, &chat->engine, &chat->sampling.sampling, &args->talk, true);
     if (code) return code;
     chat->talk.limits.max_tokens = args->max_tokens;
     if (args->load && (code = gem_cli_talk_load(&chat->talk, args->load))) return code;

@@ -173,7 +173,7 @@ static int begin(struct run *r, bool turns)
     const struct args *args = r->args;
     int code = 0;
 
-    if (turns) code = gem_cli_talk_open(&r->talk, &r->engine, &r->sampling.sampling, "run", &args->talk, false);
+    if (turns) code = gem_cli_talk_open(&r->talk, &r->engine, &r->sampling.sampling, &args->talk, false);
     r->talk.showing = (struct gem_cli_showing){.budget = args->budget, .frames = args->frames, .fps = args->fps};
     for (size_t i = 0; i < args->media.n && !code; i++) {
         const char *type = args->media.options[i], *path = args->media.items[i];
@@ -327,8 +327,8 @@ static int run(const void *arguments)
     int code = args->raw ? check_raw(args) : 0;
     bool turns;
 
-    if (code || (code = check_logprobs(args)) || (code = gem_cli_choose_model(&r.model, &r.prompt)) ||
-        (code = read_text(&r)))
+    if (code || (code = gem_cli_talk_check("run", &args->talk)) || (code = check_logprobs(args)) ||
+        (code = gem_cli_choose_model(&r.model, &r.prompt)) || (code = read_text(&r)))
         goto done;
     if ((code = gem_cli_model_open(&r.engine, r.model, &args->engine))) goto done;
     code = gem_cli_sampling_make(&r.sampling, r.engine.model, "run", &args->common, &args->sampling);

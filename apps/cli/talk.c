@@ -483,8 +483,16 @@ static int suppress(struct gem_cli_talk *talk, gem_sampling *sampling)
     return 0;
 }
 
+int gem_cli_talk_check(const char *command, const struct gem_cli_talk_args *args)
+{
+    struct gem_cli_talk none = {0};
+
+    if (gem_cli_talk_think(&none, args->think)) return 0;
+    return gem_cli_usage(command, "--think is off, on or a number of tokens, not '%s'", args->think);
+}
+
 int gem_cli_talk_open(struct gem_cli_talk *talk, struct gem_cli_engine *engine, gem_sampling *sampling,
-                      const char *command, const struct gem_cli_talk_args *args, bool interactive)
+                      const struct gem_cli_talk_args *args, bool interactive)
 {
     const gem_chat_info *chat = gem_model_get_chat(engine->model);
     int code;
@@ -496,8 +504,7 @@ int gem_cli_talk_open(struct gem_cli_talk *talk, struct gem_cli_engine *engine, 
     talk->doc = yyjson_mut_doc_new(NULL);
     talk->messages = yyjson_mut_arr(talk->doc);
     if (!talk->messages) return gem_cli_out_of_memory();
-    if (!gem_cli_talk_think(talk, args->think))
-        return gem_cli_usage(command, "--think is off, on or a number of tokens, not '%s'", args->think);
+    gem_cli_talk_think(talk, args->think);
     if ((code = suppress(talk, sampling))) return code;
     if (chat->note) gem_cli_note("%s", chat->note);
     if (args->tools && (code = gem_cli_talk_set_tools(talk, args->tools))) return code;

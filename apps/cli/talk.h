@@ -53,9 +53,11 @@ struct gem_cli_talk {
     size_t n_calls;                 /* of all answers: they are numbered */
 };
 
-/* Begins a conversation as the options say. Adds to the sampling's bias. */
+/* Before a model is opened, which may take long: whether the options can be meant so. */
+int gem_cli_talk_check(const char *command, const struct gem_cli_talk_args *args);
+/* Begins a conversation as the options, which were checked, say. Adds to the sampling's bias. */
 int gem_cli_talk_open(struct gem_cli_talk *talk, struct gem_cli_engine *engine, gem_sampling *sampling,
-                      const char *command, const struct gem_cli_talk_args *args, bool interactive);
+                      const struct gem_cli_talk_args *args, bool interactive);
 void gem_cli_talk_close(struct gem_cli_talk *talk);
 
 /* "off", "on" or a number of tokens. false: none of these. */

@@ -163,7 +163,9 @@ class Run(Case):
         self.assertEqual(done.returncode, 0)
         self.assertIn(f'context of {n + 3} tokens is full'.encode(), done.stderr)
         self.assertEqual(run('run', '-q', '--greedy', '--ctx', n + 3, *forbid, E2B, 'Hello').stderr, b'')
-        self.bad(4, 'run', '--ctx', n - 1, E2B, 'Hello')
+        for more in [], ['--samples', 2], ['--raw', '--json']:
+            text = 'Hello' if '--raw' not in more else 'Hello ' * n
+            self.bad(4, 'run', *more, '--ctx', n - 1, E2B, text, says=['prompt has', f'room for {n - 1};', '--ctx'])
 
     def stops(self):
         return json.loads(self.good('inspect', '--json', E2B))['stop_tokens']

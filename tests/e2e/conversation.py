@@ -213,6 +213,8 @@ class Run(Talk):
             self.bad(3, 'run', '--tools', bad, E2B, 'x', says=says)
         self.bad(3, 'run', '--tools', self.dir / 'none', E2B, 'x', says='none')
         self.bad(2, 'run', '--think', 'much', E2B, 'x', says=['--think', "'much'"])
+        self.bad(2, 'run', '--think', 'What is 2 + 2?', says=['--think', "'What is 2 + 2?'"])
+        self.bad(2, 'chat', '--think', 'much', 'no-such-model', says=['--think', "'much'"])
         self.bad(2, 'run', '--raw', '--think', 'on', E2B, 'x', says=['--think', '--raw'])
         self.bad(2, 'run', '--raw', '--system', 'a', E2B, 'x', says='--system')
         self.bad(1, 'run', E2B, '-', stdin=b'ab\xffc', says='not UTF-8 at byte 2')
