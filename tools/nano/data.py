@@ -25,9 +25,10 @@ EXTRA_WORDS = [('▁' + w, 120) for w in SEEN] + [(w.capitalize(), 30) for w in 
 
 # share of documents in the text part of the mixture; a stage of training may name its own
 MIX = {
-    'direct': (gen_math.direct, 11), 'products': (gen_math.products, 11), 'thought': (gen_math.thought, 8), 'story': (gen_math.story, 10), 'copy': (gen_words.copy, 5),
-    'reverse': (gen_words.reverse, 4), 'sort': (gen_words.sort, 26), 'count': (gen_words.count, 22), 'extract': (gen_words.extract, 9), 'json': (gen_words.fill_json, 8),
-    'talk': (gen_chat.talk, 6), 'memory': (gen_chat.memory, 13), 'manual': (gen_manual.manual, 13), 'tools': (gen_tools.tools, 50)}
+    'direct': (gen_math.direct, 11), 'products': (gen_math.products, 15), 'thought': (gen_math.thought, 11), 'story': (gen_math.story, 12),
+    'copy': (gen_words.copy, 5), 'carry': (gen_words.carry, 16), 'reverse': (gen_words.reverse, 4), 'sort': (gen_words.sort, 38), 'count': (gen_words.count, 8),
+    'extract': (gen_words.extract, 13), 'json': (gen_words.fill_json, 9), 'talk': (gen_chat.talk, 5), 'memory': (gen_chat.memory, 18),
+    'manual': (gen_manual.manual, 13), 'tools': (gen_tools.tools, 64), 'which': (gen_tools.which, 25)}
 
 
 class Encoder:

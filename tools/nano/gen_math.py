@@ -104,7 +104,7 @@ def direct(rng, test, digits=None, turns=None, signs='++---*****'):
 
 
 def thought(rng, test):
-    o, a, b = operands(rng, test, rng.choice((1, 2, 3, 3)))
+    o, a, b = operands(rng, test, rng.choice((1, 2, 3, 3)), signs='++++----**' if test else '++++----*****')
     q, answer = question(rng, test, o, a, b, 0.4), str(OPS[o](a, b))
     validate(o, a, b, q, answer)
     t = '\n'.join(steps(o, a, b))
@@ -167,7 +167,7 @@ def story(rng, test, thinking=None):
     answer = str(OPS[o](a, b))
     require(sorted(int(x) for x in re.findall(r'\d+', q)) == sorted((a, b)), q)
     if thinking is None:
-        thinking = rng.random() < 0.75
+        thinking = rng.random() < 0.5
     lines = [f'{a}{o}{b}'] + steps(o, a, b)
     check_steps('\n'.join(lines[1:]))
     return document('story-thought' if thinking else 'story-direct',

@@ -41,6 +41,29 @@ for _t in TOOLS.values():
 OTHERS = {'fetch_forecast': ('get_weather', 'Forecast for a place'), 'start_countdown': ('set_timer', 'Begin a countdown'), 'mail_to': ('send_message', 'Send mail to a person'),
           'query_cost': ('get_price', 'Cost of a product'), 'lookup_contact': ('find_person', 'Find a contact'), 'reserve_ride': ('book_train', 'Reserve a ride'),
           'paint_lamp': ('set_light', 'Change the lamp'), 'store_memo': ('make_note', 'Store a memo'), 'poll_meter': ('read_sensor', 'Poll a meter'), 'dial_up': ('call_person', 'Dial a person')}
+# other descriptions, for training: what a tool is for is to be understood, its name only carried over
+OTHERWISE = {
+    'get_weather': 'What the weather is like|Look up the weather|Weather report of a town|Rain and sun in a city',
+    'get_time': 'What time it is somewhere|The clock of a city|Local time|Tell the time of a town',
+    'set_timer': 'Count down some minutes|Run a timer|Wait some minutes and ring|A timer of minutes',
+    'send_message': 'Write to somebody|Text a person|Send words to somebody|Message a friend by name',
+    'play_music': 'Play music|Start a song by its title|Put on some music|Let a song be heard',
+    'add_item': 'Extend the shopping list|Put things on the shopping list|List of things to buy|Write something on the list',
+    'find_person': 'Search for people|Who a person is|Data on a person|Look for somebody by name',
+    'set_light': 'Colour of a light|Turn the light to a colour|Light control|Make the light green or red',
+    'get_price': 'What a thing costs|How much a thing is|The price list|Tell a price',
+    'book_train': 'Book a ticket for the train|Buy a train ticket|Travel by train|A seat in a train from city to city',
+    'set_volume': 'Make it loud or quiet|Change how loud it is|The volume of the speaker|How loud to be',
+    'call_person': 'Phone somebody|Ring a person|Make a phone call|Talk to somebody by phone',
+    'make_note': 'Write something down|Take a note|Keep a text as a note|Note a few words',
+    'translate_word': 'Say a word in German|German for a word|English to German|Find the German word',
+    'get_distance': 'How far two cities are apart|Miles from city to city|Measure the way between towns|The way from one city to another',
+    'order_food': 'Order something to eat|Get food brought|Food for lunch|Buy a meal',
+    'open_door': 'Unlock a room|Let somebody into a room|Doors of rooms|Make a door open',
+    'read_sensor': 'Value of a sensor|What a sensor shows|Get the number of a sensor|Look at a sensor',
+    'get_stock': 'Count what is there|What the shop has|Check if a thing is there|The stock of the shop',
+    'set_alarm': 'Wake somebody at an hour|Ring at an hour|An alarm for the morning|Alarm clock'}
+OTHERWISE = {k: v.split('|') for k, v in OTHERWISE.items()}
 LEAD = ['', '', '', '', 'Please: ', 'Hi. ', 'Now: ', 'OK. ', 'Can you do this? ', 'Next: ', 'Hello, ', 'Bitte: ']
 RENAMES = ['{v}_{n}', '{n}_{v}', '{v}{N}', '{v}_{n}', '{n}']
 VERB = 'get set run make find read send check load show pick call ask use do fetch'.split()
@@ -79,6 +102,8 @@ def choose(rng, test, k):
         else:
             like = rng.choice(list(TOOLS))
             n, desc = like, TOOLS[like][0]
+            if not test and rng.random() < 0.7:
+                desc = rng.choice(OTHERWISE[like])
             if rng.random() < (0.4 if test else 0.7):
                 n = new_name(rng, test)
         if like in used or n in [o[0] for o in out]:
@@ -111,13 +136,27 @@ def call(n, values, i):
     return {'id': f'c{i}', 'type': 'function', 'function': {'name': n, 'arguments': values}}
 
 
+WHICH = ['(which|what) tool (is for|does|is|do I use for|do you use for|would you call for) this: {x}', '(name|tell me|say) the tool for( this|): {x}', '(the|which) tool: {x}', 'welches Werkzeug( ist das|): {x}']
+
+
+def which(rng, test):
+    """The names of tools by what they are for, for training: the name must be found from what stands behind it."""
+    picked = choose(rng, test, rng.choice((2, 3, 3)))
+    messages = []
+    for _ in range(rng.randint(3, 8 - len(picked))):
+        n, like, desc = rng.choice(picked)
+        x = desc if rng.random() < 0.6 else request(rng, test, like)[0]
+        messages += [user(pick(rng, WHICH, test).format(x=x)), model(n)]
+    return document('which-tool', messages, tools=[declare(n, TOOLS[l][1], d, False) for n, l, d in picked])
+
+
 def tools(rng, test):
     picked = choose(rng, test, rng.choice((1, 2, 2, 3)))
     described = rng.random() < 0.4
     decls = [declare(n, TOOLS[l][1], d, described) for n, l, d in picked]
     thinking = rng.random() < 0.25
     messages = [system('Use the tools.')] if rng.random() < 0.1 else []
-    for _ in range(1 if test or thinking else rng.choice((1, 1, 2))):
+    for _ in range(1 if test or thinking else min(rng.choice((1, 2, 2, 3)), 5 - len(picked))):
         k = rng.random()
         if k < 0.22:
             if rng.random() < 0.4:

@@ -47,6 +47,22 @@ def copy(rng, test):
     return document('copy', [user(ask), model(x)])
 
 
+CARRY = [P + '(copy|repeat|write|say|list) (these|the) words {how}( again|): {x}', '(the|these) words {how}: {x}', '(schreibe|wiederhole)( bitte|) die Wörter, {how}: {x}']
+BETWEEN = {' ': ('with spaces', 'side by side', 'in a row'), ', ': ('with commas', 'as a list'), '\n': ('one a line', 'in lines', 'below each other')}
+
+
+def carry(rng, test):
+    """Words by the dozen, for training: "x" behind a space and "x" alone are other pieces, and each must be known as the other."""
+    words = [invented(rng, 0.9) for _ in range(rng.randint(4, 8))]
+    words = [w.capitalize() if rng.random() < 0.4 else w for w in words]
+    given, wanted = rng.choice(list(BETWEEN)), rng.choice(list(BETWEEN))
+    ask = pick(rng, CARRY, test).format(how=rng.choice(BETWEEN[wanted]), x=given.join(words))
+    if rng.random() < 0.3:
+        ask, words = ask + ' (backwards)', words[::-1]
+    require(sorted(words) == sorted(ask.split(': ', 1)[1].removesuffix(' (backwards)').split(given)), ask)
+    return document('carry', [user(ask), model(wanted.join(words))])
+
+
 def reverse(rng, test):
     x = letters(rng, 2, 9, test) if rng.random() < 0.8 else str(draw(rng, lambda r: r.randint(10, 10 ** r.randint(2, 8)), test))
     ask = pick(rng, REVERSE, test).format(x=q(x))

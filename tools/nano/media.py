@@ -142,20 +142,23 @@ def batch(kind, encoder, rng):
         return b
     if kind == 'V':
         budget, n, length = (20, 6, 256) if rng.random() < 0.6 else (70, 2, 448)
-        px, at, docs = torch.zeros(4 * n, 9 * budget, 768), torch.full((4 * n, 9 * budget, 2), -1), []
+        px, at, docs, cells = torch.zeros(4 * n, 9 * budget, 768), torch.full((4 * n, 9 * budget, 2), -1), [], []
         while len(docs) < n:
             s = pictures.video_scene(rng, False, budget)
-            qs = pictures.video_questions(s, rng, False) + pictures.video_questions(s, rng, False)[1:]
+            qs = pictures.video_questions(s, rng, False) + pictures.video_questions(s, rng, False) + pictures.video_colours(s, rng)
             rng.shuffle(qs)
             frames = [pictures.patches(pictures.paint(f, random.Random(s['seed'])), budget) for f in s['frames']]
-            e = encode(encoder, document('video', ask(VIDEO, qs)), [[(t, len(a) // 9) for t, (a, _) in zip(s['times'], frames)]])
-            if len(e[0]) > length:
-                continue
+            counts = [[(t, len(a) // 9) for t, (a, _) in zip(s['times'], frames)]]
+            while len((e := encode(encoder, document('video', ask(VIDEO, qs)), counts))[0]) > length:
+                qs.pop()
             for k, (a, p) in enumerate(frames):
                 px[4 * len(docs) + k, :len(a)], at[4 * len(docs) + k, :len(a)] = torch.from_numpy(a), torch.from_numpy(p)
+                gw, gh = (p.max(0) + 1) // 3
+                cells.append(pictures.labels(s['frames'][k], int(gw), int(gh)))
             docs.append(e)
         b, flat = assemble(encoder, docs, n, length, filler)
         b.images = (px, at, flat)
+        b.cells = torch.from_numpy(np.concatenate(cells, 1))
         return b
     raise ValueError(kind)
 

@@ -92,7 +92,7 @@ def place(rng, k, w, h, low, high):
 
 def scene(rng, test, kind=None, budget=70):
     """{'size', 'back', 'figures': [{'shape', 'colour', 'x', 'y', 'r', 'turn'}], 'text'}"""
-    kind = kind or rng.choice(('one', 'count', 'count', 'count', 'two', 'two', 'two', 'read', 'read', 'read'))
+    kind = kind or rng.choice(('one', 'count', 'count', 'count', 'two', 'two', 'read', 'read', 'read', 'read'))
     ratio = math.exp(rng.uniform(-.7, .7) if rng.random() < 0.75 else rng.uniform(-1.3, 1.3))
     side = rng.randint(70, 420)
     w, h = max(24, int(side * math.sqrt(ratio))), max(24, int(side / math.sqrt(ratio)))
@@ -113,11 +113,14 @@ def scene(rng, test, kind=None, budget=70):
     k = {'one': 1, 'two': 2}.get(kind) or rng.choice((1, 2, 2, 3, 3, 4, 4, 5, 5, 6))
     low, high = {1: (.22, .46), 2: (.17, .3)}.get(k, (.11, .2))
     same = kind == 'count' and rng.random() < 0.4
+    some = not test and kind == 'count' and rng.random() < 0.5      # several of a shape or colour, and others
     nameless = not test and rng.random() < 0.3          # colours that no name fits: shapes are to be known by their outline
     first = None
     for x, y, r in place(rng, k, w, h, low, high):
         while True:
             f = (rng.choice(SHAPES), rng.choice(colours)) if not (same and first) else first
+            if some and first and rng.random() < .5:
+                f = rng.choice(((first[0], f[1]), (f[0], first[1])))
             if apart(f) == test or test and k > 2:
                 break
         if kind == 'two' and first and (f[0] == first[0]):
@@ -266,7 +269,7 @@ def questions(s, rng, test):
             for key in (x['shape'], x['colour']):
                 if key:
                     kinds[key] = kinds.get(key, 0) + 1
-        key = rng.choice(list(kinds))
+        key = rng.choice(list(kinds)) if test else rng.choices(list(kinds), kinds.values())[0]      # most kinds are there once
         out.append(('image-count', pick(rng, ASK_SOME, test).format(p=many(key) if key in SHAPES else key + ' figures'), NUMBER[kinds[key]]))
     if s['kind'] == 'two' and len(f) == 2:
         for _ in range(1 if test else 3):                       # what takes longest to learn is asked most
@@ -360,3 +363,8 @@ def video_questions(s, rng, test):
     x, y = b['x'] - a['x'], b['y'] - a['y']
     require(s['way'] == (('left' if x < 0 else 'right') if abs(x) > abs(y) else ('up' if y < 0 else 'down')), s['way'], x, y)
     return [('video', pick(rng, ASK_MOVES, test), f'the {colour} {shape}'), ('video', pick(rng, ASK_WAY, test).format(s=shape), s['way'])]
+
+
+def video_colours(s, rng):
+    """The colour of each figure: no skill of its own, but what moves is named by its colour."""
+    return [('video-colour', pick(rng, ASK_COLOUR, False).format(s=f['shape']), f['colour']) for f in s['frames'][0]['figures']]

@@ -3,6 +3,9 @@
 
 Two rules part them: `pick` for templates, and of values those whose checksum says so (`held`): about one in ten. Names, words and cities have lists of their own for held-out data.
 """
+import functools
+import json
+import os
 import re
 import zlib
 
@@ -70,29 +73,51 @@ CODA = 'b ck d ft g k l ld ll lt m mp n nd ng nk nt p r rd rk rm rn rt s sh ss s
 KNOWN = {w.lower() for w in THINGS + CITIES + NAMES + THINGS_TEST + CITIES_TEST + NAMES_TEST}
 
 
-def invented(rng):
-    """A word that is none, for training, so that what is learned is to carry words over and not a list of them."""
+TOKENIZER = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../models/nano/tokenizer.json')
+
+
+@functools.cache
+def starts():
+    """Letters of the tokenizer's pieces and single letters: whatever a word begins with must have been carried over once.
+    (While the tokenizer is being made there are no pieces yet.)"""
+    pieces = []
+    if os.path.exists(TOKENIZER):
+        with open(TOKENIZER, encoding='utf-8') as f:
+            pieces = [p.removeprefix('▁').lower() for p in json.load(f)['model']['vocab']]
+    return sorted({p for p in pieces if re.fullmatch('[a-z]{2,7}', p)}) + list(LETTERS) * 4
+
+
+def begun(rng):
+    """Letters that begin as a piece does."""
+    return rng.choice(starts()) + ''.join(rng.choice(LETTERS) if rng.random() < 0.3 else rng.choice(SYLLABLES) for _ in range(rng.randint(1, 2)))
+
+
+def mixed(rng):
+    """Letters that look like a word, or parts of known ones."""
+    k = rng.random()
+    if k < 0.35:
+        return ''.join(rng.choice(ONSET) + rng.choice(NUCLEUS) + (rng.choice(CODA) if rng.random() < 0.6 else '') for _ in range(rng.choice((1, 2, 2))))
+    if k < 0.65:
+        a, b = rng.choice(THINGS + CITIES + NAMES).lower(), rng.choice(THINGS + CITIES + NAMES).lower()
+        return a[:rng.randint(1, max(1, len(a) - 1))] + b[rng.randint(1, max(1, len(b) - 2)):]
+    if k < 0.85:
+        a = list(rng.choice(THINGS + CITIES + NAMES).lower())
+        a[rng.randrange(len(a))] = rng.choice(LETTERS)
+        return ''.join(a)
+    return ''.join(rng.choice(SYLLABLES) for _ in range(rng.randint(2, 3))) + (rng.choice(CODA) if rng.random() < .5 else '')
+
+
+def invented(rng, share=0.5):
+    """A word that is none, for training, so that what is learned is to carry words over and not a list of them; a share
+    of them begin as a piece does."""
     def make(r):
-        w = once(r)
+        w = begun(r) if r.random() < share else mixed(r)
         if r.random() < 0.25:                                   # "icicle": which of two equal letters is being copied?
             i = r.randrange(len(w))
             j = min(len(w), i + r.randint(1, 3))
             k = min(len(w), j + r.choice((0, 0, 1, 2)))
             w = w[:k] + w[i:j] + w[k:]
         return w
-
-    def once(r):
-        k = r.random()
-        if k < 0.35:
-            return ''.join(r.choice(ONSET) + r.choice(NUCLEUS) + (r.choice(CODA) if r.random() < 0.6 else '') for _ in range(r.choice((1, 2, 2))))
-        if k < 0.65:
-            a, b = r.choice(THINGS + CITIES + NAMES).lower(), r.choice(THINGS + CITIES + NAMES).lower()
-            return a[:r.randint(1, max(1, len(a) - 1))] + b[r.randint(1, max(1, len(b) - 2)):]
-        if k < 0.85:
-            a = list(r.choice(THINGS + CITIES + NAMES).lower())
-            a[r.randrange(len(a))] = r.choice(LETTERS)
-            return ''.join(a)
-        return ''.join(r.choice(SYLLABLES) for _ in range(r.randint(2, 3))) + (r.choice(CODA) if r.random() < .5 else '')
     while True:
         w = draw(rng, make, False)
         if 3 <= len(w) <= 9 and w not in KNOWN and not held(w.capitalize()):
