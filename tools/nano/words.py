@@ -79,7 +79,7 @@ TOKENIZER = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../mode
 @functools.cache
 def starts():
     """Letters of the tokenizer's pieces and single letters: whatever a word begins with must have been carried over once.
-    (While the tokenizer is being made there are no pieces yet.)"""
+    (Where there is no tokenizer yet there are no pieces either.)"""
     pieces = []
     if os.path.exists(TOKENIZER):
         with open(TOKENIZER, encoding='utf-8') as f:
