@@ -143,7 +143,6 @@ static int open_chat(struct chat *chat)
 
     if (code) return code;
     code = model ? gem_cli_model_open(&chat->engine, model, &args->engine) : GEM_CLI_EXIT_FILE;
-
     if (code) return code;
     if (gem_model_get_chat(chat->engine.model)->format == GEM_CHAT_NONE) {
         gem_cli_error("%s: the vocabulary has no turns of a conversation; 'gemmule run --raw' continues text", model);

@@ -51,14 +51,25 @@ const struct gem_cli_option gem_cli_talk_options[6] = {
 
 /* ---- the parts of a conversation -------------------------------------------------------------------------------- */
 
-bool gem_cli_talk_think(struct gem_cli_talk *talk, const char *text)
+/* *n_tokens is 0 without a limit. false: no way of thinking. */
+static bool parse_think(const char *text, bool *thinking, size_t *n_tokens)
 {
     uint64_t n = 0;
     const bool number = gem_cli_parse_u64(text, &n) && n > 0 && n <= UINT32_MAX;
 
-    if (!number && strcmp(text, "on") && strcmp(text, "off")) return false;
-    talk->thinking = strcmp(text, "off") != 0;
-    talk->thought_tokens = number ? (size_t)n : 0;
+    *thinking = strcmp(text, "off") != 0;
+    *n_tokens = number ? (size_t)n : 0;
+    return number || !*thinking || !strcmp(text, "on");
+}
+
+bool gem_cli_talk_think(struct gem_cli_talk *talk, const char *text)
+{
+    bool thinking;
+    size_t n_tokens;
+
+    if (!parse_think(text, &thinking, &n_tokens)) return false;
+    talk->thinking = thinking;
+    talk->thought_tokens = n_tokens;
     return true;
 }
 
@@ -485,9 +496,10 @@ static int suppress(struct gem_cli_talk *talk, gem_sampling *sampling)
 
 int gem_cli_talk_check(const char *command, const struct gem_cli_talk_args *args)
 {
-    struct gem_cli_talk none = {0};
+    bool thinking;
+    size_t n_tokens;
 
-    if (gem_cli_talk_think(&none, args->think)) return 0;
+    if (parse_think(args->think, &thinking, &n_tokens)) return 0;
     return gem_cli_usage(command, "--think is off, on or a number of tokens, not '%s'", args->think);
 }
 
@@ -504,7 +516,7 @@ int gem_cli_talk_open(struct gem_cli_talk *talk, struct gem_cli_engine *engine, 
     talk->doc = yyjson_mut_doc_new(NULL);
     talk->messages = yyjson_mut_arr(talk->doc);
     if (!talk->messages) return gem_cli_out_of_memory();
-    gem_cli_talk_think(talk, args->think);
+    parse_think(args->think, &talk->thinking, &talk->thought_tokens);
     if ((code = suppress(talk, sampling))) return code;
     if (chat->note) gem_cli_note("%s", chat->note);
     if (args->tools && (code = gem_cli_talk_set_tools(talk, args->tools))) return code;
