@@ -10,10 +10,7 @@ import gen_manual
 import gen_math
 import gen_tools
 import gen_words
-from words import require
-
-HERE = os.path.dirname(os.path.abspath(__file__))
-FOLDER = os.path.join(HERE, '../../models/nano')
+from words import FOLDER, require
 
 TEXT = [gen_math.direct, gen_math.thought, gen_math.story, gen_words.copy, gen_words.reverse, gen_words.sort, gen_words.count,
         gen_words.extract, gen_words.fill_json, gen_chat.talk, gen_chat.talk, gen_chat.talk, gen_chat.memory, gen_chat.memory, gen_chat.needle, gen_manual.manual,

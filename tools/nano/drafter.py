@@ -29,7 +29,7 @@ HIDDEN, FFN, LAYERS = 96, 128, 4
 KINDS = ['sliding_attention'] * 3 + ['full_attention']
 CENTROIDS, TOP = 64, 8
 SLOTS = 4                                                      # tokens drafted before nano checks them
-FOLDER = os.path.join(data.HERE, '../../models/nano-assistant')
+FOLDER = data.FOLDER + '-assistant'
 TARGET = {k: max(i for i in range(arch.LAYERS - arch.SHARED) if arch.LAYER_TYPES[i] == k) for k in arch.HEAD_DIM}
 
 

@@ -14,9 +14,8 @@ import json
 import os
 import random
 import re
+from words import FOLDER
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-FOLDER = os.path.join(HERE, '../../models/nano')
 CONTROL = ['<pad>', '<eos>', '<bos>', '<unk>', '<mask>', '<|tool>', '<tool|>', '<|tool_call>', '<tool_call|>', '<|tool_response>',
            '<tool_response|>', '<|"|>', '<|think|>', '<|channel>', '<channel|>', '<|turn>', '<turn|>', '<|image>', '<image|>',
            '<|image|>', '<|audio>', '<audio|>', '<|audio|>', '<|video|>']

@@ -9,6 +9,7 @@ import os
 import re
 import zlib
 
+FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../models/nano')
 NAMES = '''Anna Ben Clara David Emma Felix Greta Hans Ida Jonas Karl Lena Max Nora Otto Paula Rosa Simon Tina Ulrich Vera
 Werner Yara Zoe Adam Berta Carl Dora Emil Frida Gustav Helga Ivan Julia Klaus Laura Marco Nina Oscar Peter Ruth Sara
 Tom Ursula Victor Wanda Alice Bruno Celia Dieter Elias Fiona George Hanna Igor Jane Kevin Linda Moritz Olga'''.split()
@@ -73,16 +74,14 @@ CODA = 'b ck d ft g k l ld ll lt m mp n nd ng nk nt p r rd rk rm rn rt s sh ss s
 KNOWN = {w.lower() for w in THINGS + CITIES + NAMES + THINGS_TEST + CITIES_TEST + NAMES_TEST}
 
 
-TOKENIZER = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../models/nano/tokenizer.json')
-
-
 @functools.cache
 def starts():
     """Letters of the tokenizer's pieces and single letters: whatever a word begins with must have been carried over once.
     (Where there is no tokenizer yet there are no pieces either.)"""
     pieces = []
-    if os.path.exists(TOKENIZER):
-        with open(TOKENIZER, encoding='utf-8') as f:
+    path = os.path.join(FOLDER, 'tokenizer.json')
+    if os.path.exists(path):
+        with open(path, encoding='utf-8') as f:
             pieces = [p.removeprefix('▁').lower() for p in json.load(f)['model']['vocab']]
     return sorted({p for p in pieces if re.fullmatch('[a-z]{2,7}', p)}) + list(LETTERS) * 4
 
