@@ -4,6 +4,7 @@ import os
 import random
 import numpy as np
 import torch
+import auxiliary
 import chat
 import gen_chat
 import gen_manual
@@ -22,10 +23,10 @@ EXTRA_WORDS = [('▁' + w, 120) for w in SEEN] + [(w.capitalize(), 30) for w in 
 
 # share of documents in the text part of the mixture; a stage of training may name its own
 MIX = {
-    'direct': (gen_math.direct, 11), 'products': (gen_math.products, 15), 'thought': (gen_math.thought, 11), 'story': (gen_math.story, 12),
-    'copy': (gen_words.copy, 5), 'carry': (gen_words.carry, 16), 'reverse': (gen_words.reverse, 4), 'sort': (gen_words.sort, 38), 'count': (gen_words.count, 8),
-    'extract': (gen_words.extract, 13), 'json': (gen_words.fill_json, 9), 'talk': (gen_chat.talk, 5), 'memory': (gen_chat.memory, 18),
-    'manual': (gen_manual.manual, 13), 'tools': (gen_tools.tools, 64), 'which': (gen_tools.which, 25)}
+    'direct': (gen_math.direct, 10), 'products': (gen_math.products, 13), 'thought': (gen_math.thought, 11), 'story': (gen_math.story, 12),
+    'copy': (gen_words.copy, 5), 'carry': (gen_words.carry, 24), 'reverse': (gen_words.reverse, 4), 'sort': (gen_words.sort, 22), 'count': (gen_words.count, 12),
+    'extract': (gen_words.extract, 12), 'json': (gen_words.fill_json, 10), 'talk': (gen_chat.talk, 14), 'memory': (gen_chat.memory, 18),
+    'manual': (gen_manual.manual, 14), 'tools': (gen_tools.tools, 64), 'which': (gen_tools.which, 55)}
 
 
 class Encoder:
@@ -34,6 +35,7 @@ class Encoder:
         from tokenizers import Tokenizer
         self.tok = Tokenizer.from_file(path or os.path.join(FOLDER, 'tokenizer.json'))
         self.vocab = self.tok.get_vocab()
+        self.pieces = {i: p for p, i in self.vocab.items()}
         self.size = len(self.vocab)
         self.cache = {}
 
@@ -61,7 +63,7 @@ class Batch:
 
     def __init__(self, rows, length, images=None, sounds=None):
         self.images, self.sounds = images, sounds
-        self.cells = self.scenes = None                         # labels for the towers' throw-away heads
+        self.cells = self.scenes = self.labels = None           # for throw-away heads, of the towers and of the middle
         if rows is None:                                        # for a tower alone
             self.ids = self.pos = self.doc = self.where = None
             self.next = ()
@@ -71,7 +73,7 @@ class Batch:
         want = np.zeros((B, length), bool)
         for r, docs in enumerate(rows):
             at = 0
-            for k, (i, w) in enumerate(docs):
+            for k, (i, w, *_) in enumerate(docs):
                 n = len(i)
                 ids[r, at:at + n], pos[r, at:at + n], doc[r, at:at + n], want[r, at:at + n] = i, np.arange(n), k, w
                 at += n
@@ -82,20 +84,22 @@ class Batch:
 
 
 def pack(make, rows, length, least=0):
-    """Fill rows with documents of least to length tokens from make(); a few that fit nowhere close the batch."""
+    """Fill rows with documents (ids, wanted and what else make() gives) of least to length tokens; a few that fit nowhere
+    close the batch."""
     room, out = [length] * rows, [[] for _ in range(rows)]
     misses = 0
     while misses < 8:
-        i, w = make()
-        if not least <= len(i) <= length:
+        d = make()
+        n = len(d[0])
+        if not least <= n <= length:
             continue
-        fits = [r for r in range(rows) if room[r] >= len(i)]
+        fits = [r for r in range(rows) if room[r] >= n]
         if not fits:
             misses += 1
             continue
         r = min(fits, key=lambda r: room[r])
-        out[r].append((i, w))
-        room[r] -= len(i)
+        out[r].append(d)
+        room[r] -= n
     return out
 
 
@@ -107,8 +111,13 @@ class Mixture:
         self.weights = list(shares.values())
 
     def text(self, rng, rows, length, least=0):
-        draw = lambda: self.encoder.document(rng.choices(self.makers, self.weights)[0](rng, False))
-        return Batch(pack(draw, rows, length, least), length)
+        def draw():
+            d = rng.choices(self.makers, self.weights)[0](rng, False)
+            return *self.encoder.document(d), d.get('kinds')
+        packed = pack(draw, rows, length, least)
+        b = Batch(packed, length)
+        b.labels = auxiliary.labels(self.encoder, packed, length)
+        return b
 
     def needle(self, rng, rows=3, length=640):
         draw = lambda: self.encoder.document(gen_chat.needle(rng, False))

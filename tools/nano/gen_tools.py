@@ -87,7 +87,7 @@ def new_name(rng, test):
     def make(r):
         v, n = r.choice(VERB), r.choice(NOUN)
         if not test:                                            # names are to be carried over, whatever they are
-            v, n = (invented(r) if r.random() < 0.4 else w for w in (v, n))
+            v, n = (invented(r) if r.random() < 0.65 else w for w in (v, n))
         return r.choice(RENAMES).format(v=v, n=n, N=n.capitalize())
     return draw(rng, make, test)
 
@@ -104,7 +104,7 @@ def choose(rng, test, k):
             n, desc = like, TOOLS[like][0]
             if not test and rng.random() < 0.7:
                 desc = rng.choice(OTHERWISE[like])
-            if rng.random() < (0.4 if test else 0.7):
+            if rng.random() < (0.4 if test else 0.9):
                 n = new_name(rng, test)
         if like in used or n in [o[0] for o in out]:
             continue
@@ -130,10 +130,18 @@ def request(rng, test, like):
 RESULTS = [lambda r, t: str(r.randint(2, 900)), lambda r, t: r.choice(['sunny', 'rainy', 'windy', 'cloudy', 'done', 'ok', 'sent', 'closed', 'late', 'free']),
            lambda r, t: f'{r.choice(["sunny", "rainy", "cold", "warm"])}, {r.randint(1, 35)}C', lambda r, t: f'{r.randint(0, 23)}:{r.randint(10, 59)}', lambda r, t: thing(r, t),
            lambda r, t: r.randint(1, 999), lambda r, t: name(r, t)]
+WORDS = [lambda r, t: thing(r, t), lambda r, t: name(r, t), lambda r, t: city(r, t)]     # what is harder to carry over than numbers
 
 
 def call(n, values, i):
     return {'id': f'c{i}', 'type': 'function', 'function': {'name': n, 'arguments': values}}
+
+
+def marked(d, test, picked):
+    """With the kinds of its tools, for training (auxiliary.py)."""
+    if not test:
+        d['kinds'] = {n: list(TOOLS).index(like) for n, like, _ in picked}
+    return d
 
 
 WHICH = ['(which|what) tool (is for|does|is|do I use for|do you use for|would you call for) this: {x}', '(name|tell me|say) the tool for( this|): {x}', '(the|which) tool: {x}', 'welches Werkzeug( ist das|): {x}']
@@ -147,14 +155,14 @@ def which(rng, test):
         n, like, desc = rng.choice(picked)
         x = desc if rng.random() < 0.6 else request(rng, test, like)[0]
         messages += [user(pick(rng, WHICH, test).format(x=x)), model(n)]
-    return document('which-tool', messages, tools=[declare(n, TOOLS[l][1], d, False) for n, l, d in picked])
+    return marked(document('which-tool', messages, tools=[declare(n, TOOLS[l][1], d, False) for n, l, d in picked]), test, picked)
 
 
 def tools(rng, test):
     picked = choose(rng, test, rng.choice((1, 2, 2, 3)))
     described = rng.random() < 0.4
     decls = [declare(n, TOOLS[l][1], d, described) for n, l, d in picked]
-    thinking = rng.random() < 0.25
+    thinking = rng.random() < (0.25 if test else 0.5)
     messages = [system('Use the tools.')] if rng.random() < 0.1 else []
     for _ in range(1 if test or thinking else min(rng.choice((1, 2, 2, 3)), 5 - len(picked))):
         k = rng.random()
@@ -178,7 +186,7 @@ def tools(rng, test):
             m['reasoning'] = 'Use ' + ' and '.join(c['function']['name'] for c in calls) + '.'
         messages += [user(sep.join(asks)), m]
         if rng.random() < 0.65:
-            results = [rng.choice(RESULTS)(rng, test) for _ in calls]
+            results = [rng.choice(RESULTS if test or rng.random() < 0.3 else WORDS)(rng, test) for _ in calls]
             for c, r in zip(calls, results):
                 messages.append({'role': 'tool', 'tool_call_id': c['id'], 'content': r})
             answer = 'The answer is ' + ' and '.join(str(r) for r in results) + '.'
@@ -186,4 +194,4 @@ def tools(rng, test):
         else:
             break
     require(all(c['function']['name'] in [p[0] for p in picked] for m in messages for c in m.get('tool_calls') or []), 'unknown tool')
-    return document('tools', messages, tools=decls, thinking=thinking)
+    return marked(document('tools', messages, tools=decls, thinking=thinking), test, picked)

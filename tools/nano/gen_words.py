@@ -55,11 +55,12 @@ def carry(rng, test):
     """Words by the dozen, for training: "x" behind a space and "x" alone are other pieces, and each must be known as the other."""
     words = [invented(rng, 0.9) for _ in range(rng.randint(4, 8))]
     words = [w.capitalize() if rng.random() < 0.4 else w for w in words]
-    given, wanted = rng.choice(list(BETWEEN)), rng.choice(list(BETWEEN))
-    ask = pick(rng, CARRY, test).format(how=rng.choice(BETWEEN[wanted]), x=given.join(words))
+    given, wanted = rng.choice((' ', ', ', '\n', '\n')), rng.choice(list(BETWEEN))
+    mark = '"' if rng.random() < 0.4 else ''                    # no space before a word in quotes
+    ask = pick(rng, CARRY, test).format(how=rng.choice(BETWEEN[wanted]), x=given.join(mark + w + mark for w in words))
     if rng.random() < 0.3:
         ask, words = ask + ' (backwards)', words[::-1]
-    require(sorted(words) == sorted(ask.split(': ', 1)[1].removesuffix(' (backwards)').split(given)), ask)
+    require(sorted(words) == sorted(w.strip('"') for w in ask.split(': ', 1)[1].removesuffix(' (backwards)').split(given)), ask)
     return document('carry', [user(ask), model(wanted.join(words))])
 
 

@@ -116,9 +116,10 @@ def compile_layers():
     vision_layer_fn = torch.compile(vision_layer, dynamic=False)
 
 
-def text(P, ids, pos, masks, soft=None, kept=None):
+def text(P, ids, pos, masks, soft=None, kept=None, entered=None):
     """Final hidden states [B,T,H]. soft: (flat indices, values [n,H]) of soft tokens, which replace embeddings;
-    ids there must be the pad id already. kept: a dict that takes the keys and values of each layer that has some."""
+    ids there must be the pad id already. kept: a dict that takes the keys and values of each layer that has some;
+    entered: one that takes what goes into the layers of global attention."""
     L = 'language_model.'
     B, T = ids.shape
     x = F.embedding(ids, P[L + 'embed_tokens.weight']) * arch.bf16(arch.HIDDEN ** 0.5)
@@ -133,6 +134,8 @@ def text(P, ids, pos, masks, soft=None, kept=None):
     for i, kind in enumerate(arch.LAYER_TYPES):
         w = {s: P[f'{L}layers.{i}.{n}'] for s, n in SHORT.items() if f'{L}layers.{i}.{n}' in P}
         d = arch.donor(i)
+        if entered is not None and kind == 'full_attention':
+            entered[i] = x
         x, kv = (layer if T > 400 else layer_fn)(x, ple[i], w, *tables[kind], masks[kind], kvs.get(d) if d != i else None)
         if d == i:
             kvs[i] = kv

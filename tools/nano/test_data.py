@@ -12,6 +12,7 @@ import random
 import sys
 import tempfile
 import torch
+import auxiliary
 import chat
 import checkpoint
 import data
@@ -35,6 +36,36 @@ def grows(d):
         assert chat.prompt(m[:k + 1], d['tools'], False, False) == before + m[k]['content'] + '<turn|>\n', (before, m[k])
 
 
+def labels(encoder):
+    """What the auxiliary losses ask for: each name that is written is that of the declaration to look at, which says its
+    letter and its kind; what is behind a word says how that would begin, and a word that is written again is that word."""
+    b = data.Mixture(encoder, {'tools': 2, 'which': 1, 'carry': 2}).batch('U', random.Random('labels'))
+    l, length, chosen = b.labels, b.ids.shape[1], 0
+    piece = lambda at: encoder.pieces[int(b.ids.reshape(-1)[at])]
+    knows = {int(at): (int(letter), auxiliary.KNOWS[k % 3]) for k, (at, letter) in enumerate(zip(l.parts, l.letter))}
+    kinds = dict(zip(l.later.tolist(), l.kind.tolist()))
+    assert all(piece(at) == part for at, (_, part) in knows.items())
+    for place, wanted, right in zip(l.places.tolist(), l.wanted.tolist(), l.right.tolist()):
+        for column in right:
+            if column >= 0:
+                at, chosen = place // length * length + column, chosen + 1
+                assert kinds[at] == wanted and knows[at][0] == ord(piece(place + 1).lstrip('▁')[0].lower()) - ord('a')
+    begins = {row: encoder.pieces[i].lstrip('▁') for i, row in encoder.spaced.items()}
+    def word(at):
+        """The one that ends before this position."""
+        k = at - 1
+        while piece(k).isalpha() and not piece(k).startswith('▁'):
+            k -= 1
+        return ''.join(map(piece, range(k + 1, at)))
+    for at, row in zip(l.behind.tolist(), l.spaced.tolist()):
+        assert not piece(at).isalpha() and word(at).startswith(begins[row]), (word(at), begins[row])
+    for place, (column, _) in zip(l.words.tolist(), l.source.tolist()):
+        again = word(place // length * length + column)
+        assert ''.join(map(piece, range(place + 1, place + 1 + len(again)))).startswith('▁' + again), again
+    assert chosen and len(l.words)
+    print(f'labels: {chosen} places to look at, {len(l.behind)} words, {len(l.words)} of them written again')
+
+
 def main():
     a = argparse.ArgumentParser()
     a.add_argument('--count', type=int, default=300)
@@ -51,6 +82,7 @@ def main():
         held = {asked(make(random.Random(f'{skill}:{k}'), True)) for k in range(n)}
         assert not held & seen, (skill, list(held & seen)[:2])
         print(f'{skill}: {n} samples, {len(seen)} and {len(held)} different questions, none in both')
+    labels(encoder)
     for test in (False, True):
         scenes = [pictures.scene(random.Random(f'{test}{k}'), test) for k in range(n)]
         scenes += [f for k in range(n // 10) for f in pictures.video_scene(random.Random(f'{test}{k}'), test)['frames']]

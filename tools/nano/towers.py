@@ -14,6 +14,7 @@ import time
 import numpy as np
 import torch
 import torch.nn.functional as F
+import auxiliary
 import data
 import model
 import optim
@@ -46,7 +47,7 @@ def picture_batch(rng, n=8, budget=70, kind=None, shift=0):
 
 def heads(seed):
     gen = torch.Generator().manual_seed(seed)
-    return {n: torch.randn(k or sounds.CLASSES, 192, generator=gen) * 192 ** -0.5 for n, k in HEADS.items()}
+    return {n: torch.randn(k or sounds.CLASSES, 192, generator=gen) * 192 ** -0.5 for n, k in {**HEADS, **auxiliary.HEADS}.items()}
 
 
 def picture_loss(P, px, at, cells):

@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 import torch
+import auxiliary
 import data
 import model
 import optim
@@ -67,19 +68,19 @@ class Gossip:
                 P[n].lerp_(t, 0.5)
 
 
-def weight(b, call):
-    """How much each scored token counts, 1 in the mean: what an answer or the name of a tool begins with counts three
-    times, for from then on carrying over is easy."""
-    begins = torch.cat((torch.tensor([True]), b.where[1:] != b.where[:-1] + 1)) | (b.ids.reshape(-1)[b.where] == call)
+def weight(b, before):
+    """How much each scored token counts, 1 in the mean: what an answer or the name of a tool begins with (behind one of the
+    pieces in before) counts three times, for from then on carrying over is easy."""
+    begins = torch.cat((torch.tensor([True]), b.where[1:] != b.where[:-1] + 1)) | torch.isin(b.ids.reshape(-1)[b.where], before)
     w = 1.0 + 2.0 * begins
     return w / w.mean()
 
 
-def micro(P, b, call):
-    """Summed loss of one batch, how many tokens it scores, and the loss of the towers' throw-away heads."""
-    soft, extra = None, 0.0
+def micro(P, b, before):
+    """Summed loss of one batch, how many tokens it scores, the loss of the throw-away heads, and its parts by name."""
+    soft, extra, parts = None, 0.0, {}
     if b.ids is None:
-        return torch.zeros(()), 0, towers.cell_loss(P, model.vision(P, *b.images)[0], b.cells)[0]
+        return torch.zeros(()), 0, towers.cell_loss(P, model.vision(P, *b.images)[0], b.cells)[0], parts
     if b.images:
         values, _ = model.vision(P, *b.images[:2])
         soft = (b.images[2], values)
@@ -89,9 +90,13 @@ def micro(P, b, call):
         values, counts = model.audio(P, *b.sounds[:2])
         soft = (b.sounds[2], values)
         extra, _ = sounds.spell_loss(P, values, counts, b.scenes)
-    h = model.text(P, b.ids, b.pos, model.attention_masks(b.doc, b.pos), soft)
+    kept, entered = {}, {}
+    h = model.text(P, b.ids, b.pos, model.attention_masks(b.doc, b.pos), soft, kept, entered)
+    if b.labels:
+        parts = auxiliary.loss(P, b, entered, kept)
+        extra = auxiliary.total(parts)
     z = model.logits(P, h.reshape(-1, h.shape[-1])[b.where])
-    return (torch.nn.functional.cross_entropy(z, b.next, reduction='none') * weight(b, call)).sum(), len(b.next), extra
+    return (torch.nn.functional.cross_entropy(z, b.next, reduction='none') * weight(b, before)).sum(), len(b.next), extra, parts
 
 
 def main():
@@ -148,6 +153,7 @@ def main():
     begin = c.get('decay_from', step) if resume and o.decay else step
     mixture = data.Mixture(encoder, json.loads(o.mix) if o.mix else None)
     plan = o.plan.split()
+    before = torch.tensor([encoder.vocab[p] for p in ('call:', 'Use')])
     gossip = Gossip(*o.gossip.split(':')) if o.gossip else None
     signal.signal(signal.SIGTERM, lambda *_: STOP.append(1))
     signal.signal(signal.SIGINT, lambda *_: STOP.append(1))
@@ -166,12 +172,16 @@ def main():
             batches.append((k, mixture.batch(k, rng)))
         n = max(1, sum(len(b.next) for _, b in batches))
         for k, b in batches:
-            loss, m, extra = micro(P, b, encoder.vocab['call:'])
+            loss, m, extra, parts = micro(P, b, before)
             (loss / n + o.heads * extra).backward()
             v = loss.item()
             s = kinds.setdefault(k, [0.0, 0])
             s[0] += v
             s[1] += m
+            for part, l in parts.items():
+                p = kinds.setdefault(part, [0.0, 0])
+                p[0] += l.item()
+                p[1] += 1
             if b.ids is None:
                 s[0] += extra.item()
                 s[1] += 1

@@ -124,7 +124,7 @@ def invented(rng, share=0.5):
 
 
 def name(rng, test):
-    if not test and rng.random() < 0.4:
+    if not test and rng.random() < 0.5:
         return invented(rng).capitalize()
     if rng.random() < 0.35:
         return draw(rng, lambda r: ''.join(r.choice(SYLLABLES) for _ in range(r.randint(2, 3))).capitalize(), test)
@@ -138,7 +138,7 @@ def city(rng, test):
 
 
 def thing(rng, test):
-    if not test and rng.random() < 0.55:
+    if not test and rng.random() < 0.7:
         return invented(rng)
     return rng.choice(THINGS_TEST if test else THINGS)
 
