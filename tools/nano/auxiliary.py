@@ -20,8 +20,8 @@ import arch
 import model
 from words import require
 
-HEADS = {'head.kind': 24, 'head.wanted': 24, 'head.letter': 27, 'head.spaced': 800}     # rows: kinds of tools (gen_tools.TOOLS),
-                                        # a to z and anything else, pieces that begin with a space
+HEADS = {'head.kind': 24, 'head.wanted': 24, 'head.letters': 3 * 27, 'head.spaced': 800}     # rows: kinds of tools
+                                        # (gen_tools.TOOLS), for three letters a to z and anything else, pieces that begin with a space
 LOOKS = arch.HEADS - 1                  # the head of attention that looks
 KNOWS = ('parameters:', 'required:', '<tool|>')
 BEFORE = re.compile(r'(^|call:|Use | and )$')
@@ -30,14 +30,14 @@ BEFORE = re.compile(r'(^|call:|Use | and )$')
 class Labels:
     """Flat positions in a batch and what they must say: what is behind words (spaced: rows of head.spaced); places where
     the model writes a word after a space that stood without one before (source: the column of what was behind it); parts of
-    declarations (letter and name: the first letter, and the piece it begins with behind a space) and the later ones (kind);
+    declarations (three and name: the first three letters, and the piece it begins with behind a space) and the later ones (kind);
     places before a name (wanted: a kind; right: columns of the later parts of the right declaration, -1 where there is no
     choice)."""
 
     def __init__(self):
         self.behind, self.spaced = [], []
         self.words, self.source = [], []
-        self.parts, self.letter, self.name = [], [], []
+        self.parts, self.three, self.name = [], [], []
         self.later, self.kind = [], []
         self.places, self.wanted, self.right = [], [], []
 
@@ -64,7 +64,7 @@ class Labels:
         tools = declared(pieces)
         for name, parts in tools.items():
             self.parts += [at + k for k in parts]
-            self.letter += [min(26, (ord(name[0].lower()) - ord('a')) % 256)] * len(parts)
+            self.three += [[letter(c) for c in (name + '__')[:3]]] * len(parts)
             self.name += [spaced(encoder, name)] * len(parts)
             self.later += [at + k for k in parts[1:]]
             self.kind += [kinds[name]] * len(parts[1:])
@@ -87,6 +87,11 @@ def labels(encoder, rows, length):
     for name, values in vars(out).items():
         setattr(out, name, torch.tensor(values, dtype=torch.long))
     return out
+
+
+def letter(c):
+    """As a row of head.letters."""
+    return ord(c.lower()) - ord('a') if c.isascii() and c.isalpha() else 26
 
 
 def spaced(encoder, word):
@@ -152,7 +157,8 @@ def loss(P, b, entered, kept):
     if len(l.places):
         parts.update(kind=guess(l.later, 'head.kind', l.kind), wanted=guess(l.places, 'head.wanted', l.wanted), name=guess(l.parts, 'head.spaced', l.name))
         for k in range(len(KNOWS)):
-            parts[f'letter{k}'] = guess(l.parts[k::len(KNOWS)], 'head.letter', l.letter[k::len(KNOWS)])
+            z = model.linear(x[l.parts[k::len(KNOWS)]], P['head.letters']).float()
+            parts[f'letters{k}'] = F.cross_entropy(z.view(-1, 27), l.three[k::len(KNOWS)].reshape(-1))
     choice = l.right[:, 0] >= 0 if len(l.places) else []
     for what, place, right in (('look', l.places[choice], l.right[choice]), ('word', l.words, l.source)):
         if len(place):

@@ -38,18 +38,19 @@ def grows(d):
 
 def labels(encoder):
     """What the auxiliary losses ask for: each name that is written is that of the declaration to look at, which says its
-    letter and its kind; what is behind a word says how that would begin, and a word that is written again is that word."""
+    letters and its kind; what is behind a word says how that would begin, and a word that is written again is that word."""
     b = data.Mixture(encoder, {'tools': 2, 'which': 1, 'carry': 2}).batch('U', random.Random('labels'))
     l, length, chosen = b.labels, b.ids.shape[1], 0
     piece = lambda at: encoder.pieces[int(b.ids.reshape(-1)[at])]
-    knows = {int(at): (int(letter), auxiliary.KNOWS[k % 3]) for k, (at, letter) in enumerate(zip(l.parts, l.letter))}
+    knows = {int(at): (three.tolist(), auxiliary.KNOWS[k % 3]) for k, (at, three) in enumerate(zip(l.parts, l.three))}
     kinds = dict(zip(l.later.tolist(), l.kind.tolist()))
     assert all(piece(at) == part for at, (_, part) in knows.items())
     for place, wanted, right in zip(l.places.tolist(), l.wanted.tolist(), l.right.tolist()):
         for column in right:
             if column >= 0:
                 at, chosen = place // length * length + column, chosen + 1
-                assert kinds[at] == wanted and knows[at][0] == ord(piece(place + 1).lstrip('▁')[0].lower()) - ord('a')
+                begin = ''.join(piece(place + 1 + k).lstrip('▁') for k in range(3))[:3]
+                assert kinds[at] == wanted and knows[at][0] == list(map(auxiliary.letter, begin))
     begins = {row: encoder.pieces[i].lstrip('▁') for i, row in encoder.spaced.items()}
     def word(at):
         """The one that ends before this position."""
