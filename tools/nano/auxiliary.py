@@ -42,19 +42,16 @@ class Labels:
         self.places, self.wanted, self.right = [], [], []
 
     def add_words(self, encoder, ids, wanted, row, column):
-        word, before, found = [], '', {}                        # word: its pieces so far; found: what was behind each
-        for k, t in enumerate(ids):
-            p = encoder.pieces[t]
-            letters = p.isalpha() and not p.startswith('▁')
-            if len(word) > 1 and not letters and not p.startswith('▁'):
+        pieces, word, found = [encoder.pieces[t] for t in ids], '', {}       # word: without a space, so far; found: what is behind each
+        for k, p in enumerate(pieces):
+            if len(word) > len(pieces[k - 1]) and not p.isalpha() and not p.startswith('▁'):    # of two pieces at least
                 self.behind.append(row + column + k)
-                self.spaced.append(spaced(encoder, ''.join(word)))
-                found[''.join(word)] = column + k
-            word = word + [p] if letters and (word or not before[-1:].isalpha()) else []
-            before = p
+                self.spaced.append(spaced(encoder, word))
+                found[word] = column + k
+            word = word + p if inner(p) and (word or not k or not pieces[k - 1][-1].isalpha()) else ''
             if wanted[k] and p.startswith('▁'):
-                end = next((j for j in range(k + 1, len(ids)) if not encoder.pieces[ids[j]].isalpha() or encoder.pieces[ids[j]].startswith('▁')), len(ids))
-                source = found.get(''.join(encoder.pieces[i] for i in ids[k:end])[1:])
+                end = next((j for j in range(k + 1, len(ids)) if not inner(pieces[j])), len(ids))
+                source = found.get(''.join(pieces[k:end])[1:])
                 if source is not None:
                     self.words.append(row + column + k - 1)
                     self.source.append([source] * 2)
@@ -87,6 +84,11 @@ def labels(encoder, rows, length):
     for name, values in vars(out).items():
         setattr(out, name, torch.tensor(values, dtype=torch.long))
     return out
+
+
+def inner(piece):
+    """Whether a piece is letters that go on a word or begin one without a space."""
+    return piece.isalpha() and not piece.startswith('▁')
 
 
 def letter(c):
@@ -153,7 +155,7 @@ def loss(P, b, entered, kept):
     """entered: what each global layer was given [B,T,H]; kept: keys and values by layer. The parts of the loss by name."""
     l, x = b.labels, model.rms(entered[min(entered)]).reshape(-1, arch.HIDDEN)
     guess = lambda at, head, label: F.cross_entropy(model.linear(x[at], P[head]).float(), label)
-    parts = {'spaced': guess(l.behind, 'head.spaced', l.spaced)}
+    parts = {'spaced': guess(l.behind, 'head.spaced', l.spaced)} if len(l.behind) else {}
     if len(l.places):
         parts.update(kind=guess(l.later, 'head.kind', l.kind), wanted=guess(l.places, 'head.wanted', l.wanted), name=guess(l.parts, 'head.spaced', l.name))
         for k in range(len(KNOWS)):
@@ -168,4 +170,4 @@ def loss(P, b, entered, kept):
 
 def total(parts):
     """Words count less: their losses fall slowly, and stronger than that of the next token they would spoil what is known."""
-    return sum((0.25 if n in ('spaced', 'name', 'word4', 'word9') else 1.0) * l for n, l in parts.items())
+    return sum((0.25 if n.startswith(('spaced', 'name', 'word')) else 1.0) * l for n, l in parts.items())
