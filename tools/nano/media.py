@@ -114,10 +114,9 @@ def batch(kind, encoder, rng):
             k = len(docs)
             px[k, :len(a)], at[k, :len(a)] = torch.from_numpy(a), torch.from_numpy(p)
             docs.append(e)
-            gw, gh = (p.max(0) + 1) // 3
             if s['kind'] == 'read':                             # where places are asked for, the border must be where it is
                 at[k, :len(a)] += 3 * torch.tensor([rng.randint(0, shift), rng.randint(0, shift)])
-            cells.append(pictures.labels(s, int(gw), int(gh)))
+            cells.append(pictures.labels(s, p))
         b, flat = assemble(encoder, docs, rows, length, filler)
         b.images = (px, at, flat)
         b.cells = torch.from_numpy(np.concatenate(cells, 1))
@@ -153,8 +152,7 @@ def batch(kind, encoder, rng):
                 qs.pop()
             for k, (a, p) in enumerate(frames):
                 px[4 * len(docs) + k, :len(a)], at[4 * len(docs) + k, :len(a)] = torch.from_numpy(a), torch.from_numpy(p)
-                gw, gh = (p.max(0) + 1) // 3
-                cells.append(pictures.labels(s['frames'][k], int(gw), int(gh)))
+                cells.append(pictures.labels(s['frames'][k], p))
             docs.append(e)
         b, flat = assemble(encoder, docs, n, length, filler)
         b.images = (px, at, flat)

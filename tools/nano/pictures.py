@@ -181,10 +181,12 @@ def paint(s, rng):
     return im
 
 
-def labels(s, gw, gh):
-    """What stands in each cell of the soft-token grid: shape, colour and character numbers, 0 for none; whether the
-    middle of a figure or character is in it; and where the middle of its figure is, in tenths from 1 on (across, down)."""
+def labels(s, at):
+    """What stands in each cell of the soft-token grid of patches at these positions [N,2]: shape, colour and character
+    numbers, 0 for none; whether the middle of a figure or character is in it; and where the middle of its figure is, in
+    tenths from 1 on (across, down)."""
     w, h = s['size']
+    gw, gh = map(int, (at.max(0) + 1) // 3)
     m = Image.new('L', (gw * 6, gh * 6))
     d = ImageDraw.Draw(m)
     for k, f in enumerate(s['figures']):

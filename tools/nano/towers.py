@@ -34,11 +34,10 @@ def picture_batch(rng, n=8, budget=70, kind=None, shift=0):
     for k in range(n):
         s = pictures.scene(rng, False, kind, budget)
         a, p = pictures.patches(pictures.paint(s, rng), budget)
-        gw, gh = (p.max(0) + 1) // 3
+        cells.append(pictures.labels(s, p))
         off = np.array([rng.randint(0, shift), rng.randint(0, shift)])
         p = p + 3 * off
         px[k, :len(a)], at[k, :len(a)] = torch.from_numpy(a), torch.from_numpy(p)
-        cells.append(pictures.labels(s, int(gw), int(gh)))
         if off.any():
             cells[-1][4:] = -100                                # where the border is can not be seen then
         scenes.append(s)
