@@ -54,7 +54,7 @@ class Labels:
                 source = found.get(''.join(pieces[k:end])[1:])
                 if source is not None:
                     self.words.append(row + column + k - 1)
-                    self.source.append([source] * 2)
+                    self.source.append([source])
 
     def add_tools(self, encoder, ids, wanted, kinds, row, column):
         pieces, at = [encoder.pieces[t] for t in ids], row + column
@@ -137,7 +137,7 @@ def named(pieces, wanted, names):
 
 
 def look(P, i, x, keys, b, place, right):
-    """-log of how much one head of layer i looks at two columns (or one, twice) from some places. x: what the layer is
+    """-log of how much one head of layer i looks from each of n places at its columns right [n,c]. x: what the layer is
     given; keys [B,T,D]."""
     T = b.pos.shape[1]
     row, column = place // T, place % T
@@ -147,8 +147,7 @@ def look(P, i, x, keys, b, place, right):
     q = model.rotate(model.rms(q, w['q_norm']), cos[0], sin[0])
     s = torch.bmm(q.to(model.COMPUTE), keys[row].transpose(1, 2)).float()[:, 0]
     seen = (b.doc[row] == b.doc[row, column][:, None]) & (torch.arange(T) <= column[:, None])
-    p = torch.log_softmax(s.masked_fill(~seen, -1e9), -1).gather(1, right)
-    return -torch.where(right[:, 0] == right[:, 1], p[:, 0], torch.logsumexp(p, -1)).mean()
+    return -torch.logsumexp(torch.log_softmax(s.masked_fill(~seen, -1e9), -1).gather(1, right), -1).mean()
 
 
 def loss(P, b, entered, kept):

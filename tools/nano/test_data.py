@@ -42,7 +42,7 @@ def labels(encoder):
     b = data.Mixture(encoder, {'tools': 2, 'which': 1, 'carry': 2}).batch('U', random.Random('labels'))
     l, length, chosen = b.labels, b.ids.shape[1], 0
     piece = lambda at: encoder.pieces[int(b.ids.reshape(-1)[at])]
-    knows = {int(at): (three.tolist(), auxiliary.KNOWS[k % 3]) for k, (at, three) in enumerate(zip(l.parts, l.three))}
+    knows = {int(at): (three.tolist(), auxiliary.KNOWS[k % len(auxiliary.KNOWS)]) for k, (at, three) in enumerate(zip(l.parts, l.three))}
     kinds = dict(zip(l.later.tolist(), l.kind.tolist()))
     assert all(piece(at) == part for at, (_, part) in knows.items())
     for place, wanted, right in zip(l.places.tolist(), l.wanted.tolist(), l.right.tolist()):
@@ -55,12 +55,12 @@ def labels(encoder):
     def word(at):
         """The one that ends before this position."""
         k = at - 1
-        while piece(k).isalpha() and not piece(k).startswith('▁'):
+        while auxiliary.inner(piece(k)):
             k -= 1
         return ''.join(map(piece, range(k + 1, at)))
     for at, row in zip(l.behind.tolist(), l.spaced.tolist()):
         assert not piece(at).isalpha() and word(at).startswith(begins[row]), (word(at), begins[row])
-    for place, (column, _) in zip(l.words.tolist(), l.source.tolist()):
+    for place, (column,) in zip(l.words.tolist(), l.source.tolist()):
         again = word(place // length * length + column)
         assert ''.join(map(piece, range(place + 1, place + 1 + len(again)))).startswith('▁' + again), again
     assert chosen and len(l.words)

@@ -14,7 +14,6 @@ import time
 import numpy as np
 import torch
 import torch.nn.functional as F
-import auxiliary
 import data
 import model
 import optim
@@ -44,9 +43,9 @@ def picture_batch(rng, n=8, budget=70, kind=None, shift=0):
     return px, at, torch.from_numpy(np.concatenate(cells, 1)), scenes
 
 
-def heads(seed):
+def heads(seed, rows=HEADS):
     gen = torch.Generator().manual_seed(seed)
-    return {n: torch.randn(k or sounds.CLASSES, 192, generator=gen) * 192 ** -0.5 for n, k in {**HEADS, **auxiliary.HEADS}.items()}
+    return {n: torch.randn(k or sounds.CLASSES, 192, generator=gen) * 192 ** -0.5 for n, k in rows.items()}
 
 
 def picture_loss(P, px, at, cells):

@@ -126,7 +126,7 @@ def main():
         model.compile_layers()
     os.makedirs(o.out, exist_ok=True)
     encoder = data.Encoder()
-    P = {**model.init(encoder.size, o.seed), **towers.heads(o.seed)}
+    P = {**model.init(encoder.size, o.seed), **towers.heads(o.seed, {**towers.HEADS, **auxiliary.HEADS})}
     last, step, tokens = os.path.join(o.out, 'last.pt'), 0, 0
     resume = last if os.path.exists(last) or os.path.exists(last + '.before') else o.source
     state = {}
