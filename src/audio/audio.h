@@ -5,11 +5,9 @@
  * E2B and E4B: 16 kHz mono PCM -> log-mel features [T, 128] -> two convolutions that keep one of four frames ->
  * conformer blocks -> projection [N, hidden]. 12B: frames of 640 samples -> projection, no encoder.
  *
- *   gem_audio_bind(&w, archive, hidden, &err);  gem_audio_pack(&w, kernels, pool, &err); the second for the fast tier
- *   gem_audio_open(&e, &w, kernels, pool, 0, &err);                                    takes all memory there is to
- * take gem_sound_check(name, pcm, n, &err);                                                 media/sound.h for (i = 0;
- * (p = gem_audio_piece(w.raw, n, i)).n_samples; i++)                        each between its own markers
- *       gem_audio_encode(&e, pcm + p.begin, p.n_samples, soft, &err);                  soft [p.n_tokens, hidden]
+ * Bind the weights (gem_audio_bind); for the fast tier, pack them (gem_audio_pack). Open an encoder (gem_audio_open):
+ * it takes all memory there is to take. Check samples with gem_sound_check of media/sound.h; then, for every piece that
+ * gem_audio_piece cuts of them, each to stand between its own markers, gem_audio_encode writes [n_tokens, hidden].
  *
  * SAME BITS: a soft token is the same bits for any number of threads, and whether a piece came whole or bit by bit. */
 #ifndef GEM_AUDIO_AUDIO_H

@@ -10,66 +10,27 @@
  * are not. In narrow towers, where errors average out less and time is short, all matrices do (docs/performance.md). */
 #include "audio/audio.h"
 
-#include "base/file.h"
-
-struct item {
-    struct gem_audio_linear *l;
-    enum gem_pack_kind kind; /* GEM_PK_NONE: stays as it is */
-    uint64_t panel_bytes;
-    size_t n_panels;
-    uint8_t *dst;
-};
-
-static void plan(struct item *it, struct gem_audio_linear *l, const struct gem_kernels *kern, unsigned parts)
-{
-    const struct gem_matrix *m = &l->w;
-
-    if (!m->data) return; /* the 12B has one matrix only */
-    it->l = l;
-    it->kind = m->cols % GEM_ACT_BLOCK == 0 ? gem_pack_kind_of(m->type) : GEM_PK_NONE;
-    if (it->kind != GEM_PK_NONE) {
-        it->panel_bytes = gem_panel_bytes(it->kind, m->cols);
-        it->n_panels = ((size_t)m->rows + GEM_PANEL - 1) / GEM_PANEL;
-    } else if (gem_pack_kind_of(m->type) == GEM_PK_NONE && kern->has_bf16) {
-        l->parts = parts;
-    }
-}
-
-static void pack_panels(void *context, size_t begin, size_t end, unsigned thread)
-{
-    const struct item *it = context;
-    const struct gem_matrix *m = &it->l->w;
-
-    (void)thread;
-    for (size_t i = begin; i < end; i++) {
-        const size_t first = i * GEM_PANEL, left = m->rows - first;
-        gem_pack_panel(m->type, m->data + first * m->row_bytes, (size_t)m->row_bytes,
-                       left < GEM_PANEL ? left : GEM_PANEL, m->cols, it->dst + i * it->panel_bytes);
-    }
-}
-
-static void pack(struct gem_pool *pool, struct item *it)
-{
-    struct gem_matrix *m = &it->l->w;
-
-    gem_map_prefetch(m->data, m->row_bytes * m->rows);
-    gem_pool_run(pool, it->n_panels, 4, pack_panels, it);
-    gem_map_release(m->data, m->row_bytes * m->rows);
-    m->kind = it->kind;
-    m->panels = it->dst;
-}
-
 enum { WHOLE = 3, PER_LAYER = 10, EARLY_TWICE = 8, ALWAYS_TWICE = 2 };
 
-/* items [WHOLE + PER_LAYER * n_layers], zero; returns the bytes of all that is packed. */
-static uint64_t plan_all(struct gem_audio_weights *w, const struct gem_kernels *kern, struct item *items, size_t n)
+/* Says how l is multiplied, and puts it at list[n] if it becomes panels; returns n then. */
+static size_t plan(struct gem_audio_linear **list, size_t n, struct gem_audio_linear *l, bool has_bf16, unsigned parts)
+{
+    if (!l->w.data) return n; /* the 12B has one matrix only */
+    if (l->w.kind != GEM_PK_NONE)
+        list[n++] = l;
+    else if (has_bf16)
+        l->parts = parts;
+    return n;
+}
+
+/* list [WHOLE + PER_LAYER * n_layers] */
+static size_t plan_all(struct gem_audio_weights *w, bool has_bf16, struct gem_audio_linear **list)
 {
     const bool narrow = w->raw || w->hidden < GEM_NARROW;
-    uint64_t total = 0;
+    size_t n = plan(list, 0, &w->in, has_bf16, 2);
 
-    plan(items++, &w->in, kern, 2);
-    plan(items++, &w->out, kern, narrow ? 2 : 1);
-    plan(items++, &w->embed, kern, narrow ? 2 : 1);
+    n = plan(list, n, &w->out, has_bf16, narrow ? 2 : 1);
+    n = plan(list, n, &w->embed, has_bf16, narrow ? 2 : 1);
     for (uint32_t i = 0; i < w->n_layers; i++) {
         struct gem_audio_layer *l = &w->layers[i];
         /* Those first that gain most from two numbers. */
@@ -77,32 +38,32 @@ static uint64_t plan_all(struct gem_audio_weights *w, const struct gem_kernels *
                                                          &l->q,         &l->k,          &l->start,     &l->end,
                                                          &l->ffn[1].up, &l->ffn[1].down};
         const size_t n_twice = narrow ? PER_LAYER : i < (w->n_layers + 3) / 4 ? EARLY_TWICE : ALWAYS_TWICE;
-        for (size_t j = 0; j < PER_LAYER; j++) plan(items++, all[j], kern, j < n_twice ? 2 : 1);
+        for (size_t j = 0; j < PER_LAYER; j++) n = plan(list, n, all[j], has_bf16, j < n_twice ? 2 : 1);
     }
-    for (items -= n; n > 0; n--, items++) total += gem_align_up(items->n_panels * items->panel_bytes);
-    return total;
+    return n;
 }
 
 gem_status gem_audio_pack(struct gem_audio_weights *w, const struct gem_kernels *kern, struct gem_pool *pool,
                           gem_error *err)
 {
-    const size_t n = WHOLE + (size_t)PER_LAYER * w->n_layers;
-    struct item *items;
-    uint8_t *dst;
+    const size_t most = WHOLE + (size_t)PER_LAYER * w->n_layers;
+    struct gem_audio_linear **list = gem_calloc(most, sizeof *list, "a list of matrices", err);
     gem_status st = GEM_E_NOMEM;
+    uint8_t *dst;
+    size_t n;
 
-    if (!(items = gem_calloc(n, sizeof *items, "a list of matrices", err))) return st;
-    w->packed_bytes = plan_all(w, kern, items, n);
+    if (!list) return st;
+    n = plan_all(w, kern->has_bf16, list);
+    for (size_t i = 0; i < n; i++) w->packed_bytes += gem_align_up(gem_matrix_panel_bytes(&list[i]->w));
     if (w->packed_bytes && !(w->packed = gem_alloc_aligned(w->packed_bytes, "packed audio weights", err))) goto out;
     dst = w->packed;
     for (size_t i = 0; i < n; i++) {
-        if (items[i].kind == GEM_PK_NONE) continue;
-        items[i].dst = dst;
-        dst += gem_align_up(items[i].n_panels * items[i].panel_bytes);
-        pack(pool, &items[i]);
+        gem_matrix_pack(&list[i]->w, NULL, dst, pool);
+        list[i]->w.panels = dst;
+        dst += gem_align_up(gem_matrix_panel_bytes(&list[i]->w));
     }
     st = GEM_OK;
 out:
-    gem_free(items);
+    gem_free(list);
     return st;
 }

@@ -236,15 +236,6 @@ static gem_status take_vector(struct binder *b, const struct gem_tensor *t, enum
     return check_finite(b, t, v, n);
 }
 
-static void take_matrix(const struct gem_tensor *t, const uint64_t *want, struct gem_matrix *m)
-{
-    *m = (struct gem_matrix){.type = t->type,
-                             .rows = (uint32_t)want[0],
-                             .cols = (uint32_t)want[1],
-                             .data = t->data,
-                             .row_bytes = gem_row_bytes(t->type, want[1])};
-}
-
 static void unbounded(struct gem_audio_linear *l)
 {
     l->in_min = l->out_min = -INFINITY;
@@ -287,12 +278,12 @@ static gem_status bind_tensor(struct binder *b, const struct binding *bind, int 
     b->known[t - b->a->tensors] = true;
     if (bind->kind == LINEAR) {
         struct gem_audio_linear *l = field;
-        take_matrix(t, want, &l->w);
+        l->w = gem_tensor_matrix(t, want[0], want[1]);
         unbounded(l);
         return b->clipped ? take_bounds(b, bind, layer, l) : GEM_OK;
     }
     if (bind->kind == MATRIX) {
-        take_matrix(t, want, field);
+        *(struct gem_matrix *)field = gem_tensor_matrix(t, want[0], want[1]);
         return GEM_OK;
     }
     return take_vector(b, t, bind->kind, want, n, field);
@@ -397,7 +388,7 @@ static gem_status bind_embed(struct binder *b)
     if (!t) return missing(b, embed_names[b->a->is_gguf]);
     if ((st = check_tensor(b, t, want, 2))) return st;
     b->known[t - b->a->tensors] = true;
-    take_matrix(t, want, &b->w->embed.w);
+    b->w->embed.w = gem_tensor_matrix(t, want[0], want[1]);
     return GEM_OK;
 }
 

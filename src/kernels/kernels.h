@@ -127,6 +127,8 @@ enum gem_pack_kind {
 
 /* The kind that a format packs to; GEM_PK_NONE for float formats. */
 enum gem_pack_kind gem_pack_kind_of(enum gem_type type);
+/* Panels that n_rows rows take. */
+static inline size_t gem_n_panels(size_t n_rows) { return (n_rows + GEM_PANEL - 1) / GEM_PANEL; }
 /* Bytes of one panel with k columns; k a multiple of 32, for kinds with heads of 256. */
 uint64_t gem_panel_bytes(enum gem_pack_kind kind, size_t k);
 /* Packs rows [n_rows <= 16, k] of `type`, row stride in bytes, into one panel at dst (64-byte aligned). */

@@ -241,7 +241,7 @@ static struct range panels_of(const struct block *b, uint32_t span)
     const uint32_t start = span * GEM_SPAN, stop = start + GEM_SPAN;
     const uint32_t begin = r.begin > start ? r.begin : start, end = r.end < stop ? r.end : stop;
 
-    return (struct range){begin / GEM_PANEL * GEM_PANEL, (end + GEM_PANEL - 1) / GEM_PANEL * GEM_PANEL};
+    return (struct range){begin / GEM_PANEL * GEM_PANEL, gem_n_panels(end) * GEM_PANEL};
 }
 
 /* Scores s of positions `all` become probabilities, those of positions that the row does not see 0. */

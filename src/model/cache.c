@@ -149,8 +149,7 @@ static uint32_t copy_layer(const struct gem_cache *c, const struct gem_cache_lay
                            const struct gem_cache_layer *from)
 {
     const size_t element = gem_cache_element(c->type);
-    const uint32_t cap = to->cap < from->cap ? to->cap : from->cap,
-                   end = (c->n + GEM_PANEL - 1) / GEM_PANEL * GEM_PANEL;
+    const uint32_t cap = to->cap < from->cap ? to->cap : from->cap, end = gem_n_panels(c->n) * GEM_PANEL;
     const uint32_t first = end > cap ? end - cap : 0;
 
     for (uint32_t kv = 0; kv < to->n_kv_heads; kv++)

@@ -7,14 +7,12 @@
 
 static bool is_float(enum gem_type type) { return type == GEM_F32 || type == GEM_F16 || type == GEM_BF16; }
 
-static uint64_t n_panels(const struct gem_matrix *m) { return ((uint64_t)m->rows + GEM_PANEL - 1) / GEM_PANEL; }
-
-static uint64_t vector_bytes(const struct gem_matrix *m) { return n_panels(m) * GEM_PANEL * sizeof(float); }
+static uint64_t vector_bytes(const struct gem_matrix *m) { return gem_n_panels(m->rows) * GEM_PANEL * sizeof(float); }
 
 uint64_t gem_coarse_bytes(const struct gem_matrix *head)
 {
     if (!is_float(head->type) || head->cols % GEM_ACT_BLOCK) return 0;
-    return n_panels(head) * gem_panel_bytes(GEM_PK_Q8, head->cols) + 2 * vector_bytes(head);
+    return gem_n_panels(head->rows) * gem_panel_bytes(GEM_PK_Q8, head->cols) + 2 * vector_bytes(head);
 }
 
 /* ---- the copy ---------------------------------------------------------------------------------------------- */
@@ -125,7 +123,7 @@ static void make_all(struct maker *k, struct gem_pool *pool)
 {
     enum { SLICE = 32 << 20 };
     const struct gem_matrix *m = k->from;
-    const size_t n = (size_t)n_panels(m), step = SLICE / (GEM_PANEL * m->row_bytes) + 1;
+    const size_t n = gem_n_panels(m->rows), step = SLICE / (GEM_PANEL * m->row_bytes) + 1;
 
     for (; k->first < n; k->first += step) {
         const size_t here = n - k->first < step ? n - k->first : step, row = k->first * GEM_PANEL;
@@ -149,7 +147,7 @@ static float largest_norm(const struct gem_coarse *c)
 gem_status gem_coarse_open(struct gem_coarse **out, const struct gem_matrix *head, struct gem_pool *pool,
                            gem_error *err)
 {
-    const uint64_t q8_bytes = gem_row_bytes(GEM_Q8_0, head->cols), panels = n_panels(head);
+    const uint64_t q8_bytes = gem_row_bytes(GEM_Q8_0, head->cols), panels = gem_n_panels(head->rows);
     struct gem_coarse *c = gem_calloc(1, sizeof *c, "a copy of the output head", err);
     struct maker k = {.from = head, .to = c};
 

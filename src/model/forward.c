@@ -79,7 +79,7 @@ static void take_split(struct gem_forward *f, const struct widths *w, unsigned n
 static void take_head(struct gem_forward *f)
 {
     struct gem_head_scratch *s = &f->head;
-    const uint64_t blocks = ((uint64_t)f->h->vocab + GEM_PANEL - 1) / GEM_PANEL;
+    const uint64_t blocks = gem_n_panels(f->h->vocab);
     struct gem_arena *a = &f->arena;
 
     s->n_rows = (size_t)blocks + GEM_HEAD_BEST;

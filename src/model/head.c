@@ -81,7 +81,7 @@ struct choice {
     struct gem_coarse_error error;
 };
 
-static size_t n_blocks(const struct gem_forward *f) { return ((size_t)f->h->vocab + GEM_PANEL - 1) / GEM_PANEL; }
+static size_t n_blocks(const struct gem_forward *f) { return gem_n_panels(f->h->vocab); }
 
 static inline float error_of(const struct choice *c, size_t row)
 {

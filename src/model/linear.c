@@ -208,7 +208,7 @@ static size_t grain(const struct gem_forward *f, size_t n)
 void gem_linear(struct gem_forward *f, float *y, size_t ldy, const struct gem_matrix *mat, struct gem_act *act)
 {
     struct job job = {.f = f, .mat = mat, .act = act, .y = y, .ldy = ldy};
-    const size_t n = ((size_t)mat->rows + GEM_PANEL - 1) / GEM_PANEL;
+    const size_t n = gem_n_panels(mat->rows);
 
     _Static_assert((int)GEM_PANEL == (int)GEM_TILE, "one count of items serves both");
     if (mat->panels) {

@@ -7,12 +7,15 @@
 
 /* ---- what is multiplied ------------------------------------------------------------------------------------ */
 
-static uint64_t n_panels(const struct gem_matrix *m) { return ((uint64_t)m->rows + GEM_PANEL - 1) / GEM_PANEL; }
-
-uint64_t gem_product_panel_bytes(const struct gem_product *p)
+/* Bytes of one of its panels. */
+static uint64_t panel_bytes(const struct gem_matrix *m)
 {
-    return p->count * n_panels(p->m) * gem_panel_bytes(p->m->kind, p->m->cols);
+    return m->kind == GEM_PK_NONE ? gem_pairs_bytes(m->cols) : gem_panel_bytes(m->kind, m->cols);
 }
+
+uint64_t gem_matrix_panel_bytes(const struct gem_matrix *m) { return gem_n_panels(m->rows) * panel_bytes(m); }
+
+uint64_t gem_product_panel_bytes(const struct gem_product *p) { return p->count * gem_matrix_panel_bytes(p->m); }
 
 static size_t add(struct gem_product *out, struct gem_matrix *m, uint32_t layer)
 {
@@ -52,7 +55,9 @@ size_t gem_weights_products(struct gem_weights *w, const struct gem_hparams *h, 
 /* ---- packing ----------------------------------------------------------------------------------------------- */
 
 struct packer {
-    const struct gem_product *product;
+    const struct gem_matrix *m;
+    uint64_t stride; /* bytes from one matrix of a stack to the next */
+    const struct gem_kernels *kern;
     uint8_t *dst;
     size_t first; /* the panel that item 0 is */
 };
@@ -61,16 +66,19 @@ struct packer {
 static void pack_panels(void *context, size_t begin, size_t end, unsigned thread)
 {
     const struct packer *p = context;
-    const struct gem_matrix *m = p->product->m;
-    const uint64_t per_matrix = n_panels(m), panel_bytes = gem_panel_bytes(m->kind, m->cols);
-    const uint64_t stride = p->product->data_stride ? *p->product->data_stride : 0;
+    const struct gem_matrix *m = p->m;
+    const size_t per_matrix = gem_n_panels(m->rows), row_bytes = (size_t)m->row_bytes;
 
     (void)thread;
     for (size_t i = p->first + begin; i < p->first + end; i++) {
-        const uint64_t row = i % per_matrix * GEM_PANEL, left = m->rows - row;
+        const size_t row = i % per_matrix * GEM_PANEL, left = m->rows - row, n = left < GEM_PANEL ? left : GEM_PANEL;
+        const uint8_t *rows = m->data + i / per_matrix * p->stride + row * m->row_bytes;
+        uint8_t *dst = p->dst + i * panel_bytes(m);
 
-        gem_pack_panel(m->type, m->data + i / per_matrix * stride + row * m->row_bytes, (size_t)m->row_bytes,
-                       left < GEM_PANEL ? (size_t)left : GEM_PANEL, m->cols, p->dst + i * panel_bytes);
+        if (m->kind == GEM_PK_NONE)
+            p->kern->pack_pairs((uint16_t *)(void *)dst, rows, m->type, row_bytes, n, m->cols);
+        else
+            gem_pack_panel(m->type, rows, row_bytes, n, m->cols, dst);
     }
 }
 
@@ -86,26 +94,38 @@ static void use_panels(const struct gem_product *p)
 
 /* Source pages are given back slice by slice, so that a tensor is never in memory twice as a whole. (Those of an
  * expert that a slice ends in go with the slice: they come back.) */
-static void pack_product(struct gem_weights *w, const struct gem_product *product, uint8_t *dst, struct gem_pool *pool)
+static void pack_all(struct packer *p, uint32_t count, struct gem_pool *pool)
 {
     enum { SLICE = 32 << 20 };
-    struct packer p = {.product = product, .dst = dst};
-    struct gem_matrix *m = product->m;
-    const size_t n = (size_t)(n_panels(m) * product->count);
-    const uint64_t source_bytes = m->row_bytes * m->rows * product->count, per_panel = source_bytes / n + 1;
+    const struct gem_matrix *m = p->m;
+    const size_t n = gem_n_panels(m->rows) * count;
+    const uint64_t source_bytes = m->row_bytes * m->rows * count, per_panel = source_bytes / n + 1;
 
-    for (size_t step = SLICE / per_panel + 1; p.first < n; p.first += step) {
-        const size_t here = n - p.first < step ? n - p.first : step;
-        const uint64_t at = p.first * (source_bytes / n);
+    for (size_t step = SLICE / per_panel + 1; p->first < n; p->first += step) {
+        const size_t here = n - p->first < step ? n - p->first : step;
+        const uint64_t at = p->first * (source_bytes / n);
 
         gem_map_prefetch(m->data + at, here * per_panel);
-        gem_pool_run(pool, here, 4, pack_panels, &p);
+        gem_pool_run(pool, here, 4, pack_panels, p);
         gem_map_release(m->data + at, here * (source_bytes / n));
     }
     gem_map_release(m->data, source_bytes);
+}
+
+void gem_matrix_pack(const struct gem_matrix *m, const struct gem_kernels *kern, uint8_t *dst, struct gem_pool *pool)
+{
+    pack_all(&(struct packer){.m = m, .kern = kern, .dst = dst}, 1, pool);
+}
+
+static void pack_product(struct gem_weights *w, const struct gem_product *product, uint8_t *dst, struct gem_pool *pool)
+{
+    struct gem_matrix *m = product->m;
+
+    pack_all(&(struct packer){.m = m, .stride = product->data_stride ? *product->data_stride : 0, .dst = dst},
+             product->count, pool);
     m->panels = dst;
-    if (product->panel_stride) *product->panel_stride = n_panels(m) * gem_panel_bytes(m->kind, m->cols);
-    w->mapped_bytes -= m == &w->head && m->data == w->table.data ? 0 : source_bytes;
+    if (product->panel_stride) *product->panel_stride = gem_matrix_panel_bytes(m);
+    w->mapped_bytes -= m == &w->head && m->data == w->table.data ? 0 : m->row_bytes * m->rows * product->count;
 }
 
 /* The list of products; gem_free it. */

@@ -267,7 +267,7 @@ static gem_status write_tensor(struct writing *w, const struct gem_tensor *from,
     gem_status st = GEM_E_NOMEM;
 
     if (from->type == to->type && from->layout == to->layout) return copy_tensor(w, from);
-    k.per_matrix = (k.rows + GEM_PANEL - 1) / GEM_PANEL;
+    k.per_matrix = gem_n_panels((size_t)k.rows);
     k.item_bytes = to->layout ? gem_panel_bytes((enum gem_pack_kind)to->layout, (size_t)k.cols)
                               : GEM_PANEL * gem_row_bytes(to->type, k.cols);
     k.scratch_bytes = gem_align_up(k.cols * sizeof(float)) + gem_align_up(GEM_PANEL * gem_row_bytes(to->type, k.cols));

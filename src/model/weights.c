@@ -295,7 +295,7 @@ struct gem_matrix gem_tensor_matrix(const struct gem_tensor *t, uint64_t rows, u
 /* Of data, the last panel's padding included. */
 static uint64_t matrix_bytes(const struct gem_matrix *m)
 {
-    return m->row_bytes * (m->in_panels ? ((uint64_t)m->rows + GEM_PANEL - 1) / GEM_PANEL * GEM_PANEL : m->rows);
+    return m->row_bytes * (m->in_panels ? gem_n_panels(m->rows) * GEM_PANEL : m->rows);
 }
 
 /* Decodes a vector into the storage of vectors. */

@@ -112,6 +112,11 @@ gem_status gem_weights_pack(struct gem_weights *w, const struct gem_hparams *h, 
                             gem_progress_fn *progress, void *user, gem_error *err);
 void gem_weights_close(struct gem_weights *w);
 
+/* A matrix's panels, of kind, or of pairs where that is GEM_PK_NONE: bytes; and made from its rows at dst, 64-byte
+ * aligned, by all threads of the pool. The pages of the rows are given back. kern serves pairs, else it may be NULL. */
+uint64_t gem_matrix_panel_bytes(const struct gem_matrix *m);
+void gem_matrix_pack(const struct gem_matrix *m, const struct gem_kernels *kern, uint8_t *dst, struct gem_pool *pool);
+
 /* For those who bind tensors by tables of their own: the towers. Shape, a type that decodes, and rows, not panels;
  * values of a vector, refusing those that would poison every computation; the whole as a matrix. */
 gem_status gem_tensor_check(const struct gem_archive *a, const struct gem_tensor *t, const uint64_t *want, uint32_t n,

@@ -5,11 +5,15 @@
 
 enum { QUERIES = GEM_VISION_QUERIES };
 
-static size_t panels(size_t n) { return (n + GEM_PANEL - 1) / GEM_PANEL; }
-
 /* Elements of one head's panels. */
-static size_t key_elements(const struct gem_vision_attention *a) { return panels(a->n) * gem_pairs_bytes(a->d) / 2; }
-static size_t value_elements(const struct gem_vision_attention *a) { return panels(a->d) * gem_pairs_bytes(a->n) / 2; }
+static size_t key_elements(const struct gem_vision_attention *a)
+{
+    return gem_n_panels(a->n) * gem_pairs_bytes(a->d) / 2;
+}
+static size_t value_elements(const struct gem_vision_attention *a)
+{
+    return gem_n_panels(a->d) * gem_pairs_bytes(a->n) / 2;
+}
 
 /* ---- memory ------------------------------------------------------------------------------------------------------ */
 
@@ -50,7 +54,7 @@ void gem_vision_attention_begin(struct gem_vision_attention *a)
     const size_t elements = value_elements(a), panel = gem_pairs_bytes(a->n) / 2;
 
     for (size_t h = 0; h < a->n_heads && a->pairs && a->n % 2; h++)
-        for (size_t p = 0; p < panels(a->d); p++) memset(a->v16 + h * elements + (p + 1) * panel - 32, 0, 64);
+        for (size_t p = 0; p < gem_n_panels(a->d); p++) memset(a->v16 + h * elements + (p + 1) * panel - 32, 0, 64);
 }
 
 void gem_vision_put_query(const struct gem_vision_attention *a, size_t head, size_t row, const float *x)

@@ -5,8 +5,6 @@
  * exact ones after four layers (tests/golden, media-calm-e4b), more than the tier allows. */
 #include "vision/tower.h"
 
-#include "base/file.h"
-
 static void quantize(const struct gem_kernels *kern, const struct gem_vision_buffers *t, const float *x, size_t ldx,
                      size_t m, size_t k)
 {
@@ -37,8 +35,7 @@ static void multiply(const struct gem_kernels *kern, const struct gem_vision_buf
         kern->gemm_pairs(l->pairs, w->rows, rows, gem_even(w->cols), m, y, ldy, w->cols, false);
     } else if (w->panels) {
         quantize(kern, t, x, ldx, m, w->cols);
-        kern->gemm_packed[w->kind](w->panels, (w->rows + GEM_PANEL - 1) / GEM_PANEL, w->rows, t->act, m, y, ldy,
-                                   w->cols);
+        kern->gemm_packed[w->kind](w->panels, gem_n_panels(w->rows), w->rows, t->act, m, y, ldy, w->cols);
     } else if (gemm) {
         gemm(w->data, w->cols, x, ldx, y, ldy, w->rows, m, w->cols);
     } else {
@@ -68,39 +65,8 @@ void gem_vision_apply(const struct gem_kernels *kern, const struct gem_vision_bu
 
 /* ---- packing ----------------------------------------------------------------------------------------------------- */
 
-struct pack_job {
-    const struct gem_vision_linear *l;
-    const struct gem_kernels *kern;
-    uint8_t *dst;
-};
-
 /* Weights that lie in panels of pairs rather than of 8 bits. */
 static bool has_pairs(const struct gem_matrix *w) { return w->kind == GEM_PK_NONE; }
-
-static uint64_t panel_bytes(const struct gem_matrix *w)
-{
-    return has_pairs(w) ? gem_pairs_bytes(w->cols) : gem_panel_bytes(w->kind, w->cols);
-}
-
-static uint64_t n_panels(const struct gem_matrix *w) { return (w->rows + GEM_PANEL - 1) / GEM_PANEL; }
-
-static void pack_panels(void *context, size_t begin, size_t end, unsigned thread)
-{
-    const struct pack_job *j = context;
-    const struct gem_matrix *w = &j->l->matrix;
-
-    (void)thread;
-    for (size_t p = begin; p < end; p++) {
-        const size_t first = p * GEM_PANEL, left = w->rows - first, n = left < GEM_PANEL ? left : GEM_PANEL;
-        const uint8_t *rows = w->data + first * w->row_bytes;
-        uint8_t *dst = j->dst + p * panel_bytes(w);
-
-        if (has_pairs(w))
-            j->kern->pack_pairs((uint16_t *)(void *)dst, rows, w->type, w->row_bytes, n, w->cols);
-        else
-            gem_pack_panel(w->type, rows, (size_t)w->row_bytes, n, w->cols, dst);
-    }
-}
 
 /* Those that many rows pass through, and that have a faster form. */
 static size_t list_linears(struct gem_vision *v, struct gem_vision_linear *out[])
@@ -116,38 +82,31 @@ static size_t list_linears(struct gem_vision *v, struct gem_vision_linear *out[]
     return n;
 }
 
-static void pack_linear(struct gem_vision_linear *l, struct pack_job *job, struct gem_pool *pool)
-{
-    const struct gem_matrix *w = &l->matrix;
-
-    job->l = l;
-    gem_map_prefetch(w->data, w->row_bytes * w->rows);
-    gem_pool_run(pool, (size_t)n_panels(w), 4, pack_panels, job);
-    gem_map_release(w->data, w->row_bytes * w->rows);
-    if (has_pairs(w))
-        l->pairs = (const uint16_t *)(const void *)job->dst;
-    else
-        l->matrix.panels = job->dst;
-    job->dst += gem_align_up(n_panels(w) * panel_bytes(w));
-}
-
 gem_status gem_vision_pack(struct gem_vision *v, const struct gem_kernels *kern, struct gem_pool *pool, gem_error *err)
 {
     struct gem_vision_linear **list = gem_calloc((size_t)v->h.n_layers * 7, sizeof *list, "a list of matrices", err);
-    struct pack_job job = {.kern = kern};
+    gem_status st = GEM_E_NOMEM;
+    uint8_t *dst;
     size_t n;
 
-    if (!list) return GEM_E_NOMEM;
+    if (!list) return st;
     v->pairs = kern->has_bf16;
     n = list_linears(v, list);
-    for (size_t i = 0; i < n; i++)
-        v->packed_bytes += gem_align_up(n_panels(&list[i]->matrix) * panel_bytes(&list[i]->matrix));
-    if (v->packed_bytes && !(v->packed = gem_alloc_aligned(v->packed_bytes, "a packed vision tower", err))) {
-        gem_free(list);
-        return GEM_E_NOMEM;
+    for (size_t i = 0; i < n; i++) v->packed_bytes += gem_align_up(gem_matrix_panel_bytes(&list[i]->matrix));
+    if (v->packed_bytes && !(v->packed = gem_alloc_aligned(v->packed_bytes, "a packed vision tower", err))) goto out;
+    dst = v->packed;
+    for (size_t i = 0; i < n; i++) {
+        struct gem_matrix *m = &list[i]->matrix;
+
+        gem_matrix_pack(m, kern, dst, pool);
+        if (has_pairs(m))
+            list[i]->pairs = (const uint16_t *)(const void *)dst;
+        else
+            m->panels = dst;
+        dst += gem_align_up(gem_matrix_panel_bytes(m));
     }
-    job.dst = v->packed;
-    for (size_t i = 0; i < n; i++) pack_linear(list[i], &job, pool);
+    st = GEM_OK;
+out:
     gem_free(list);
-    return GEM_OK;
+    return st;
 }
