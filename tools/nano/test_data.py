@@ -37,8 +37,8 @@ def grows(d):
 
 
 def labels(encoder):
-    """What the auxiliary losses ask for: each name that is written is that of the declaration to look at, which says its
-    letters and its kind; what is behind a word says how that would begin, and a word that is written again is that word."""
+    """What the auxiliary losses ask for: the first letters of each name that is written are those of the declaration to look at,
+    which says them and its kind; what is behind a word says how that would begin, and a word that is written again is that word."""
     b = data.Mixture(encoder, {'tools': 2, 'which': 1, 'carry': 2}).batch('U', random.Random('labels'))
     l, length, chosen = b.labels, b.ids.shape[1], 0
     piece = lambda at: encoder.pieces[int(b.ids.reshape(-1)[at])]
@@ -49,8 +49,9 @@ def labels(encoder):
         for column in right:
             if column >= 0:
                 at, chosen = place // length * length + column, chosen + 1
-                begin = ''.join(piece(place + 1 + k).lstrip('▁') for k in range(3))[:3]
-                assert kinds[at] == wanted and knows[at][0] == list(map(auxiliary.letter, begin))
+                before, behind = (''.join(piece(place + k).lstrip('▁') for k in r) for r in (range(-1, 1), range(1, 4)))
+                spelled = [(before[len(before) - k:] + behind)[:3] for k in range(3)]            # with k letters written before
+                assert kinds[at] == wanted and knows[at][0] in [list(map(auxiliary.letter, b)) for b in spelled], spelled
     begins = {row: encoder.pieces[i].lstrip('▁') for i, row in encoder.spaced.items()}
     def word(at):
         """The one that ends before this position."""
