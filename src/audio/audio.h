@@ -116,8 +116,8 @@ struct gem_audio_encoder {
     uint32_t max_rows;
     struct gem_arena arena;
 
-    float
-        *pcm; /* [pcm_cap] samples that are not used up, from 160 before the next token's first (12B: from the first) */
+    /* Samples that are not used up, from 160 before the next token's first (12B: from the first). */
+    float *pcm; /* [pcm_cap] */
     size_t n_pcm, pcm_cap;
     uint32_t n_done;                /* tokens of this piece so far */
     float *frames, *map;            /* features and first convolution of a few tokens; row 0 is the past */
