@@ -17,16 +17,6 @@ static int show_plain(struct gem_cli_answer *a, const char *text, size_t n)
     return a->view->code;
 }
 
-static int put_plain(struct gem_cli_answer *a, int32_t token)
-{
-    char text[GEM_TEXT_STREAM_MAX];
-    size_t n = 0;
-    gem_error err;
-
-    if (gem_text_stream_push(a->engine->model, &a->stream, token, text, &n, &err)) return gem_cli_fail(&err);
-    return show_plain(a, text, n);
-}
-
 /* How long the model has been thinking. */
 static void follow_thought(struct gem_cli_answer *a)
 {
@@ -53,15 +43,9 @@ static int put_parsed(struct gem_cli_answer *a, int32_t token)
 
 static int finish_text(struct gem_cli_answer *a)
 {
-    char text[GEM_TEXT_STREAM_MAX];
-    size_t n = 0;
     gem_error err;
 
     if (a->parser && gem_chat_parser_finish(a->parser, &err)) return gem_cli_fail(&err);
-    if (!a->parser) {
-        gem_text_stream_finish(&a->stream, text, &n);
-        (void)show_plain(a, text, n); /* ending the view says what went wrong */
-    }
     return gem_cli_view_end(a->view);
 }
 
@@ -86,7 +70,8 @@ static int check_room(const struct gem_cli_answer *a)
 
 /* ---- one -------------------------------------------------------------------------------------------------------- */
 
-static bool has_stopped(const struct gem_cli_answer *a) { return a->parser && gem_chat_parser_stop(a->parser) >= 0; }
+/* parser: NULL is fine. */
+static bool has_stopped(const gem_chat_parser *parser) { return parser && gem_chat_parser_stop(parser) >= 0; }
 
 static bool on_token(void *user, int32_t token)
 {
@@ -95,7 +80,7 @@ static bool on_token(void *user, int32_t token)
     gem_cli_progress_end();
     if (!a->code) a->code = gem_cli_tokens_push(a->sequence, token);
     if (!a->code && a->parser) a->code = put_parsed(a, token);
-    return !a->code && !gem_cli_interrupted() && !has_stopped(a);
+    return !a->code && !gem_cli_interrupted() && !has_stopped(a->parser);
 }
 
 static bool on_text(void *user, const char *text, size_t n)
@@ -106,9 +91,14 @@ static bool on_text(void *user, const char *text, size_t n)
     return !a->code;
 }
 
-static gem_generate_options options_of(const struct gem_cli_answer *a)
+/* tell: what receives the text; NULL where a parser has the text, and stops at strings in what is neither thought nor
+ * call. */
+static gem_generate_options options_of(const struct gem_cli_answer *a, gem_text_fn *tell)
 {
     return (gem_generate_options){
+        .on_text = tell,
+        .stop_strings = tell ? a->limits.stops : NULL,
+        .n_stop_strings = tell ? a->limits.n_stops : 0,
         .sampling = a->sampling,
         .max_tokens = a->limits.max_tokens,
         .min_tokens = a->limits.min_tokens,
@@ -130,7 +120,7 @@ static void on_logprobs(void *user, size_t position, const gem_logprob *chosen, 
 
 static gem_status generate(struct gem_cli_answer *a, gem_error *err)
 {
-    gem_generate_options options = options_of(a);
+    gem_generate_options options = options_of(a, a->parser ? NULL : on_text);
     struct gem_cli_tokens prompt = {0};
     gem_status status;
 
@@ -139,13 +129,8 @@ static gem_status generate(struct gem_cli_answer *a, gem_error *err)
     if (a->limits.logprobs > 0) options.on_logprobs = on_logprobs;
     options.top_logprobs = a->limits.logprobs;
     options.prompt_logprobs = a->limits.prompt_logprobs;
-    if (!a->parser) { /* else the parser has the text, and stops at strings in what is neither thought nor call */
-        options.on_text = on_text;
-        options.stop_strings = a->limits.stops;
-        options.n_stop_strings = a->limits.n_stops;
-    }
     status = gem_generate(a->engine->session, prompt.ids, prompt.n, &options, on_token, a, &a->stats, err);
-    if (has_stopped(a)) a->stats.finish = GEM_FINISH_STOP;
+    if (has_stopped(a->parser)) a->stats.finish = GEM_FINISH_STOP;
     gem_cli_tokens_free(&prompt);
     return status;
 }
@@ -187,15 +172,27 @@ int gem_cli_answer_run(struct gem_cli_answer *a)
 static bool on_sample_token(void *user, int32_t token)
 {
     struct gem_cli_sample *sample = user;
+    gem_error err;
 
     gem_cli_progress_end();
     sample->code = gem_cli_tokens_push(&sample->tokens, token);
-    return !sample->code && !gem_cli_interrupted();
+    if (!sample->code && sample->watch && gem_chat_parser_push(sample->watch, token, &err))
+        sample->code = gem_cli_fail(&err);
+    return !sample->code && !gem_cli_interrupted() && !has_stopped(sample->watch);
+}
+
+static bool on_sample_text(void *user, const char *text, size_t n)
+{
+    struct gem_cli_sample *sample = user;
+
+    (void)text;
+    sample->n_text += n;
+    return true;
 }
 
 int gem_cli_answer_draw(const struct gem_cli_answer *a, struct gem_cli_sample *samples, size_t n)
 {
-    const gem_generate_options options = options_of(a);
+    const gem_generate_options options = options_of(a, samples->watch ? NULL : on_sample_text);
     void **users = calloc(n, sizeof *users);
     gem_generate_stats *stats = calloc(n, sizeof *stats);
     gem_status status;
@@ -214,6 +211,7 @@ int gem_cli_answer_draw(const struct gem_cli_answer *a, struct gem_cli_sample *s
     if (status) code = gem_cli_fail(&err);
     for (size_t i = 0; i < n && !code; i++) {
         samples[i].stats = stats[i];
+        if (has_stopped(samples[i].watch)) samples[i].stats.finish = GEM_FINISH_STOP;
         code = samples[i].code;
     }
 done:
@@ -222,21 +220,49 @@ done:
     return code;
 }
 
+/* The text of a token, as far as the n_left bytes go that come before a stop string. */
+static int put_plain(struct gem_cli_answer *a, int32_t token, size_t *n_left)
+{
+    char text[GEM_TEXT_STREAM_MAX];
+    size_t n = 0;
+    gem_error err;
+
+    if (gem_text_stream_push(a->engine->model, &a->stream, token, text, &n, &err)) return gem_cli_fail(&err);
+    if (n > *n_left) n = *n_left;
+    *n_left -= n;
+    return show_plain(a, text, n);
+}
+
+/* What the last tokens left of a character. */
+static void finish_plain(struct gem_cli_answer *a, size_t n_left)
+{
+    char text[GEM_TEXT_STREAM_MAX];
+    size_t n = 0;
+
+    gem_text_stream_finish(&a->stream, text, &n);
+    (void)show_plain(a, text, n < n_left ? n : n_left); /* ending the view says what went wrong */
+}
+
 int gem_cli_answer_show(struct gem_cli_answer *a, const struct gem_cli_sample *sample)
 {
+    size_t n_left = sample->n_text;
     int code = 0;
 
     a->drawn = true;
     a->stats = sample->stats;
     gem_cli_view_begin(a->view);
     for (size_t i = 0; i < sample->tokens.n && !code; i++)
-        code = a->parser ? put_parsed(a, sample->tokens.ids[i]) : put_plain(a, sample->tokens.ids[i]);
+        code = a->parser ? put_parsed(a, sample->tokens.ids[i]) : put_plain(a, sample->tokens.ids[i], &n_left);
+    if (!code && !a->parser) finish_plain(a, n_left);
     return code ? code : end_answer(a);
 }
 
 void gem_cli_samples_free(struct gem_cli_sample *samples, size_t n)
 {
-    for (size_t i = 0; samples && i < n; i++) gem_cli_tokens_free(&samples[i].tokens);
+    for (size_t i = 0; samples && i < n; i++) {
+        gem_cli_tokens_free(&samples[i].tokens);
+        gem_chat_parser_close(samples[i].watch);
+    }
     free(samples);
 }
 

@@ -42,6 +42,8 @@ int gem_cli_answer_run(struct gem_cli_answer *answer);
 /* One of several answers to a prompt. Zero-initialised is none. */
 struct gem_cli_sample {
     struct gem_cli_tokens tokens;
+    size_t n_text;          /* of plain text: bytes there are to show */
+    gem_chat_parser *watch; /* of a turn: reads along, for strings that end it; NULL: plain text */
     gem_generate_stats stats;
     int code;
 };

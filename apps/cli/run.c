@@ -301,7 +301,6 @@ static int make_stops(struct run *r)
 
     if (list->n == 0) return 0;
     if (r->constraint) return gem_cli_usage("run", "--stop can not be used with --schema, --grammar or --regex");
-    if (r->args->samples > 1) return gem_cli_usage("run", "--stop can not be used with --samples");
     if (!(r->stops = calloc(list->n, sizeof *r->stops))) return gem_cli_out_of_memory();
     for (size_t i = 0; i < list->n; i++)
         r->stops[i] = (gem_stop_string){.text = list->items[i], .n = strlen(list->items[i])};

@@ -301,11 +301,13 @@ static int prepare_answer(struct gem_cli_talk *talk, struct gem_cli_answer *answ
     return code ? code : choose_constraint(talk, &answer->constraint);
 }
 
-static int open_parser(struct gem_cli_talk *talk, gem_chat_parser **parser)
+/* shows: what it reads comes to the view. */
+static int open_parser(struct gem_cli_talk *talk, gem_chat_parser **parser, bool shows)
 {
     gem_error err;
 
-    if (gem_chat_parser_open(parser, talk->engine->model, talk->prompt, gem_cli_view_event, &talk->view, &err) ||
+    if (gem_chat_parser_open(parser, talk->engine->model, talk->prompt, shows ? gem_cli_view_event : NULL, &talk->view,
+                             &err) ||
         gem_chat_parser_set_stop(*parser, talk->limits.stops, talk->limits.n_stops, &err))
         return gem_cli_fail(&err);
     return 0;
@@ -323,7 +325,7 @@ int gem_cli_talk_answer(struct gem_cli_talk *talk, yyjson_mut_val **calls)
     int code = prepare_answer(talk, &answer);
 
     *calls = NULL;
-    if (code || (code = open_parser(talk, &answer.parser))) goto done;
+    if (code || (code = open_parser(talk, &answer.parser, true))) goto done;
     if ((code = gem_cli_answer_run(&answer))) goto done;
     talk->stats = answer.stats;
     if (answer.stats.finish == GEM_FINISH_CANCELLED && answer.stats.n_generated == 0 && !talk->view.json) goto done;
@@ -339,7 +341,7 @@ static int show_sample(struct gem_cli_talk *talk, struct gem_cli_answer *answer,
 {
     const char *json;
     size_t n;
-    int code = open_parser(talk, &answer->parser);
+    int code = open_parser(talk, &answer->parser, true);
 
     if (code) return code;
     talk->stats = sample->stats;
@@ -358,6 +360,7 @@ int gem_cli_talk_samples(struct gem_cli_talk *talk, size_t n, bool stats)
 
     if (!samples) return gem_cli_out_of_memory();
     code = prepare_answer(talk, &answer);
+    for (size_t i = 0; i < n && !code; i++) code = open_parser(talk, &samples[i].watch, false);
     if (!code) code = gem_cli_answer_draw(&answer, samples, n);
     for (size_t i = 0; i < n && !code; i++) {
         code = show_sample(talk, &answer, &samples[i]);

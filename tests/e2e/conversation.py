@@ -149,7 +149,12 @@ class Run(Talk):
         *events, end = self.events('--raw', '--stop', 'on, ', plain, 'go: ')
         self.assertEqual((''.join(e['text'] for e in events), end['finish']), ('It is no', 'stop'))
         self.bad(2, 'run', '--stop', 'a', '--regex', 'b', model, 'x', says='--regex')
-        self.bad(2, 'run', '--stop', 'a', '--samples', '2', model, 'x', says='--samples')
+        for how in (['--raw', '--stop', 'on, ', plain, 'go: '], ['--think', 'on', '--stop', 'noon', model, 'Time?']):
+            *_, end = self.events(*how)
+            events = self.events('--samples', '2', *how)
+            self.assertEqual([e['n_generated'] for e in events if e['type'] == 'end'], 2 * [end['n_generated']])
+            self.assertEqual([e['finish'] for e in events if e['type'] == 'end'], 2 * ['stop'])
+            self.assertEqual(self.good('run', '--greedy', '--samples', '2', *how), 2 * self.good('run', '--greedy', *how))
         self.bad(2, 'run', '--stop', '', model, 'x', says='0 bytes')
 
     def test_invalid_utf8_is_named(self):
