@@ -58,6 +58,35 @@ class Encoder:
         return ids, wanted
 
 
+UNSCORED = -1                                                   # of a token that the model writes: by mistake, so it is not scored
+
+
+def respell(encoder, rng, ids, wanted, share=0.25):
+    """Some words that the model carries over from what it is given, beginning with a shorter piece than the tokenizer's: with what piece a
+    word begins depends on all of it, and a model that errs there must go on with the letter that comes next."""
+    pieces, k = [encoder.pieces[i] for i in ids], len(ids) - 1
+    inner = lambda j: j < len(ids) and wanted[j] and pieces[j].isalpha() and not pieces[j].startswith('▁')
+    while k > 0:                                                # from behind, so that what is before stays where it is
+        word, start = pieces[k].lstrip('▁'), k
+        k -= 1
+        if not wanted[start] or len(pieces[start]) < 2 or not word.isalpha() or rng.random() >= share:
+            continue
+        if inner(start) and pieces[start - 1][-1].isalpha():    # not the first of its word
+            continue
+        short = [p for p in (pieces[start][:n] for n in range(1, len(pieces[start]))) if p in encoder.vocab and p != '▁']
+        end = start + 1
+        while inner(end):
+            end += 1
+        word += ''.join(pieces[start + 1:end])
+        if len(word) < 3 or not short or word not in ''.join(p for p, w in zip(pieces[:start], wanted) if not w):
+            continue
+        first = rng.choice(short)
+        rest = encoder.piece(word[len(first.lstrip('▁')):])
+        ids = ids[:start] + [encoder.vocab[first], *rest] + ids[end:]
+        wanted = wanted[:start] + [UNSCORED] + [True] * len(rest) + wanted[end:]
+    return ids, wanted
+
+
 class Batch:
     """ids, pos [B,T]; doc [B,T]; where (flat positions whose next token is scored) and next (those tokens)."""
 
@@ -75,7 +104,7 @@ class Batch:
             at = 0
             for k, (i, w, *_) in enumerate(docs):
                 n = len(i)
-                ids[r, at:at + n], pos[r, at:at + n], doc[r, at:at + n], want[r, at:at + n] = i, np.arange(n), k, w
+                ids[r, at:at + n], pos[r, at:at + n], doc[r, at:at + n], want[r, at:at + n] = i, np.arange(n), k, [x is True for x in w]
                 at += n
         flat = np.flatnonzero(want)
         self.where, self.next = torch.from_numpy(flat - 1), torch.from_numpy(ids.reshape(-1)[flat])
@@ -113,7 +142,7 @@ class Mixture:
     def text(self, rng, rows, length, least=0):
         def draw():
             d = rng.choices(self.makers, self.weights)[0](rng, False)
-            return *self.encoder.document(d), d.get('kinds')
+            return *respell(self.encoder, rng, *self.encoder.document(d)), d.get('kinds')
         packed = pack(draw, rows, length, least)
         b = Batch(packed, length)
         b.labels = auxiliary.labels(self.encoder, packed, length)

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Held-out accuracy by skill: whole answers, thought and calls included, must come out as expected under greedy
-decoding. Computed by teacher forcing (an answer is exact then if and only if greedy decoding writes it), float32
-from bfloat16 weights.
+"""Held-out accuracy by skill: the text of whole answers, thought and calls included, must come out as expected under
+greedy decoding. Computed by teacher forcing in float32 from bfloat16 weights: greedy decoding writes an answer if and only
+if each of its tokens is the likeliest one. Where one is not, but begins as the text goes on (" qu" where " que" is a piece),
+decoding goes on from there; for pictures and sounds such an answer counts as wrong here (evaluate_engine.py decodes all).
 
     python tools/nano/evaluate.py CHECKPOINT.pt | FOLDER [--count 200] [--skills 'a;b'] [--show N] [--markdown]
 """
@@ -37,10 +38,22 @@ def last_stretch(wanted):
     return [start <= i <= end for i in range(len(wanted))]
 
 
+def write_on(P, encoder, ids, at, token, want):
+    """The text that ids[at:] become when `token` stands at their place and greedy decoding goes on, as long as the text `want`
+    begins with it."""
+    ids = ids[:at] + [token]
+    text = lambda: encoder.tok.decode(ids[at:], skip_special_tokens=False)
+    while text() != want and want.startswith(text().rstrip('\ufffd')):         # of a character in bytes, some may be missing
+        b = data.Batch([[(ids, [True] * len(ids))]], len(ids))
+        h = model.text(P, b.ids, b.pos, model.attention_masks(b.doc, b.pos))
+        ids.append(int(model.logits(P, h[0, -1:]).argmax()))
+    return text()
+
+
 @torch.no_grad()
 def judge(P, encoder, docs):
-    """For each document whether every wanted token is the most likely one, and what came out instead."""
-    out = []
+    """For each document whether the wanted text is written, what is written until it departs from that, and the wanted text."""
+    out, decode = [], lambda ids: encoder.tok.decode(ids, skip_special_tokens=False)
     for at in range(0, len(docs), 16):
         rows = [[(i, last_stretch(w))] for i, w in map(encoder.document, docs[at:at + 16])]
         b = data.Batch(rows, max(len(r[0][0]) for r in rows))
@@ -48,9 +61,12 @@ def judge(P, encoder, docs):
         best = model.logits(P, h.reshape(-1, h.shape[-1])[b.where]).argmax(-1)
         row = b.where // b.ids.shape[1]
         for k in range(len(rows)):
-            s = row == k
-            out.append((bool((best[s] == b.next[s]).all()), encoder.tok.decode(best[s].tolist(), skip_special_tokens=False),
-                        encoder.tok.decode(b.next[s].tolist(), skip_special_tokens=False)))
+            got, want, (ids, wanted) = best[row == k].tolist(), b.next[row == k].tolist(), rows[k][0]
+            said = decode(got)
+            if got != want:
+                j = next(j for j, (x, y) in enumerate(zip(got, want)) if x != y)
+                said = decode(want[:j]) + write_on(P, encoder, ids, wanted.index(True) + j, got[j], decode(want[j:]))
+            out.append((said == decode(want), said, decode(want)))
     return out
 
 

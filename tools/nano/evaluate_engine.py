@@ -123,12 +123,12 @@ def ask(o, skill, encoder, processor, ref, stops):
             case = os.path.join(folder, 'case.json')
             with open(case, 'w') as f:
                 json.dump({'tokens': q.prompt, 'media': q.media}, f)
-            got = probe(o.program, o.folder, case, len(q.want) + 4, o.precision)
+            got = probe(o.program, o.folder, case, len(q.want) + 8, o.precision)
             if got is None:
                 return None
             got = got[:next((i + 1 for i, t in enumerate(got) if t in stops), len(got))]
             n += 1
-            right += got == q.want
+            right += encoder.tok.decode(got, skip_special_tokens=False) == encoder.tok.decode(q.want, skip_special_tokens=False)
             other = compare(ref, q, got) if ref else []
             same += not other
             for i, x, gap in other:

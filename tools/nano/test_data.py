@@ -36,6 +36,16 @@ def grows(d):
         assert chat.prompt(m[:k + 1], d['tools'], False, False) == before + m[k]['content'] + '<turn|>\n', (before, m[k])
 
 
+def respelled(encoder, d, ids, wanted):
+    """The same text, and the same of it is the model's; what is not scored is no more than a shorter beginning."""
+    other, want = data.respell(encoder, random.Random(len(ids)), ids, wanted)
+    text = lambda ids, kept: encoder.tok.decode([i for i, k in zip(ids, kept) if k], skip_special_tokens=False)
+    assert text(other, [True] * len(other)) == text(ids, [True] * len(ids)) and text(other, want) == text(ids, wanted), d
+    for k, w in enumerate(want):
+        assert w != data.UNSCORED or (want[k + 1] is True and encoder.pieces[other[k + 1]][0].isalpha()), d
+    return want
+
+
 def labels(encoder):
     """What the auxiliary losses ask for: the first letters of each name that is written are those of the declaration to look at,
     which says them and its kind; what is behind a word says how that would begin, and a word that is written again is that word."""
@@ -71,7 +81,7 @@ def labels(encoder):
 def main():
     a = argparse.ArgumentParser()
     a.add_argument('--count', type=int, default=300)
-    n, encoder = a.parse_args().count, data.Encoder()
+    n, encoder, mistakes = a.parse_args().count, data.Encoder(), 0
     for skill, (make, _) in data.MIX.items():
         seen = set()
         for k in range(n):
@@ -80,10 +90,13 @@ def main():
             ids, wanted = encoder.document(d)
             assert len(ids) == len(wanted) and encoder.tok.decode(ids, skip_special_tokens=False) == chat.prompt(d['messages'], d['tools'], False, d['thinking'])
             grows(d)
+            mistakes += respelled(encoder, d, ids, wanted).count(data.UNSCORED)
             seen.add(asked(d))
         held = {asked(make(random.Random(f'{skill}:{k}'), True)) for k in range(n)}
         assert not held & seen, (skill, list(held & seen)[:2])
         print(f'{skill}: {n} samples, {len(seen)} and {len(held)} different questions, none in both')
+    assert mistakes
+    print(mistakes, 'words were begun with a shorter piece')
     labels(encoder)
     for test in (False, True):
         scenes = [pictures.scene(random.Random(f'{test}{k}'), test) for k in range(n)]
