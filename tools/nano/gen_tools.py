@@ -92,6 +92,14 @@ def new_name(rng, test):
     return draw(rng, make, test)
 
 
+def blurred(rng, desc):
+    """Without one of its words, or with one that says nothing: a stranger's tools are described with words never seen."""
+    words = desc.split()
+    i = rng.randrange(len(words))
+    words[i:i + 1] = [invented(rng)] * (len(words) == 1 or rng.random() < 0.6)
+    return words[0][0].upper() + ' '.join(words)[1:]
+
+
 def choose(rng, test, k):
     """k different tools as (name, kind of request, description)."""
     out, used = [], set()
@@ -104,6 +112,8 @@ def choose(rng, test, k):
             n, desc = like, TOOLS[like][0]
             if not test and rng.random() < 0.7:
                 desc = rng.choice(OTHERWISE[like])
+            if not test and rng.random() < 0.35:
+                desc = blurred(rng, desc)
             if rng.random() < (0.4 if test else 0.9):
                 n = new_name(rng, test)
         if like in used or n in [o[0] for o in out]:
