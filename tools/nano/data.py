@@ -23,10 +23,10 @@ EXTRA_WORDS = [('▁' + w, 120) for w in SEEN] + [(w.capitalize(), 30) for w in 
 
 # share of documents in the text part of the mixture; a stage of training may name its own
 MIX = {
-    'direct': (gen_math.direct, 10), 'products': (gen_math.products, 13), 'thought': (gen_math.thought, 11), 'story': (gen_math.story, 12),
-    'copy': (gen_words.copy, 5), 'carry': (gen_words.carry, 24), 'reverse': (gen_words.reverse, 4), 'sort': (gen_words.sort, 22), 'count': (gen_words.count, 12),
-    'extract': (gen_words.extract, 12), 'json': (gen_words.fill_json, 10), 'talk': (gen_chat.talk, 14), 'memory': (gen_chat.memory, 18),
-    'manual': (gen_manual.manual, 14), 'tools': (gen_tools.tools, 64), 'which': (gen_tools.which, 55)}
+    'direct': (gen_math.direct, 22), 'products': (gen_math.products, 15), 'thought': (gen_math.thought, 12), 'story': (gen_math.story, 12),
+    'copy': (gen_words.copy, 7), 'carry': (gen_words.carry, 26), 'reverse': (gen_words.reverse, 6), 'sort': (gen_words.sort, 34), 'count': (gen_words.count, 10),
+    'extract': (gen_words.extract, 12), 'json': (gen_words.fill_json, 8), 'talk': (gen_chat.talk, 36), 'memory': (gen_chat.memory, 14),
+    'manual': (gen_manual.manual, 12), 'tools': (gen_tools.tools, 64), 'which': (gen_tools.which, 36)}
 
 
 class Encoder:

@@ -196,7 +196,7 @@ def tools(rng, test):
             m['reasoning'] = 'Use ' + ' and '.join(c['function']['name'] for c in calls) + '.'
         messages += [user(sep.join(asks)), m]
         if rng.random() < 0.65:
-            results = [rng.choice(RESULTS if test or rng.random() < 0.3 else WORDS)(rng, test) for _ in calls]
+            results = [rng.choice(RESULTS if test or rng.random() < 0.5 else WORDS)(rng, test) for _ in calls]
             for c, r in zip(calls, results):
                 messages.append({'role': 'tool', 'tool_call_id': c['id'], 'content': r})
             answer = 'The answer is ' + ' and '.join(str(r) for r in results) + '.'
