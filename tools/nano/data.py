@@ -47,6 +47,10 @@ class Encoder:
                 self.cache[text] = ids
         return ids
 
+    def text(self, ids):
+        """With control tokens by name."""
+        return self.tok.decode(ids, skip_special_tokens=False)
+
     def document(self, d):
         """ids, wanted (whether each is what the model must write)."""
         ids, wanted = [], []
@@ -64,11 +68,10 @@ UNSCORED = -1                                                   # of a token tha
 def respell(encoder, rng, ids, wanted, share=0.25):
     """Some words that the model carries over from what it is given, beginning with a shorter piece than the tokenizer's: with what piece a
     word begins depends on all of it, and a model that errs there must go on with the letter that comes next."""
-    pieces, k = [encoder.pieces[i] for i in ids], len(ids) - 1
-    inner = lambda j: j < len(ids) and wanted[j] and pieces[j].isalpha() and not pieces[j].startswith('▁')
-    while k > 0:                                                # from behind, so that what is before stays where it is
-        word, start = pieces[k].lstrip('▁'), k
-        k -= 1
+    pieces, out, want = [encoder.pieces[i] for i in ids], list(ids), list(wanted)
+    inner = lambda k: k < len(ids) and wanted[k] and auxiliary.inner(pieces[k])
+    for start in range(len(ids) - 1, 0, -1):                    # from behind, so that what is before stays where it is
+        word = pieces[start].lstrip('▁')
         if not wanted[start] or len(pieces[start]) < 2 or not word.isalpha() or rng.random() >= share:
             continue
         if inner(start) and pieces[start - 1][-1].isalpha():    # not the first of its word
@@ -82,9 +85,9 @@ def respell(encoder, rng, ids, wanted, share=0.25):
             continue
         first = rng.choice(short)
         rest = encoder.piece(word[len(first.lstrip('▁')):])
-        ids = ids[:start] + [encoder.vocab[first], *rest] + ids[end:]
-        wanted = wanted[:start] + [UNSCORED] + [True] * len(rest) + wanted[end:]
-    return ids, wanted
+        out[start:end] = [encoder.vocab[first], *rest]
+        want[start:end] = [UNSCORED] + [True] * len(rest)
+    return out, want
 
 
 class Batch:
@@ -104,7 +107,7 @@ class Batch:
             at = 0
             for k, (i, w, *_) in enumerate(docs):
                 n = len(i)
-                ids[r, at:at + n], pos[r, at:at + n], doc[r, at:at + n], want[r, at:at + n] = i, np.arange(n), k, [x is True for x in w]
+                ids[r, at:at + n], pos[r, at:at + n], doc[r, at:at + n], want[r, at:at + n] = i, np.arange(n), k, np.array(w) > 0
                 at += n
         flat = np.flatnonzero(want)
         self.where, self.next = torch.from_numpy(flat - 1), torch.from_numpy(ids.reshape(-1)[flat])

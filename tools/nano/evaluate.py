@@ -42,18 +42,17 @@ def write_on(P, encoder, ids, at, token, want):
     """The text that ids[at:] become when `token` stands at their place and greedy decoding goes on, as long as the text `want`
     begins with it."""
     ids = ids[:at] + [token]
-    text = lambda: encoder.tok.decode(ids[at:], skip_special_tokens=False)
-    while text() != want and want.startswith(text().rstrip('\ufffd')):         # of a character in bytes, some may be missing
+    while (text := encoder.text(ids[at:])) != want and want.startswith(text.rstrip('\ufffd')):     # of a character in bytes, some may be missing
         b = data.Batch([[(ids, [True] * len(ids))]], len(ids))
         h = model.text(P, b.ids, b.pos, model.attention_masks(b.doc, b.pos))
         ids.append(int(model.logits(P, h[0, -1:]).argmax()))
-    return text()
+    return text
 
 
 @torch.no_grad()
 def judge(P, encoder, docs):
     """For each document whether the wanted text is written, what is written until it departs from that, and the wanted text."""
-    out, decode = [], lambda ids: encoder.tok.decode(ids, skip_special_tokens=False)
+    out = []
     for at in range(0, len(docs), 16):
         rows = [[(i, last_stretch(w))] for i, w in map(encoder.document, docs[at:at + 16])]
         b = data.Batch(rows, max(len(r[0][0]) for r in rows))
@@ -62,11 +61,11 @@ def judge(P, encoder, docs):
         row = b.where // b.ids.shape[1]
         for k in range(len(rows)):
             got, want, (ids, wanted) = best[row == k].tolist(), b.next[row == k].tolist(), rows[k][0]
-            said = decode(got)
+            said = encoder.text(got)
             if got != want:
                 j = next(j for j, (x, y) in enumerate(zip(got, want)) if x != y)
-                said = decode(want[:j]) + write_on(P, encoder, ids, wanted.index(True) + j, got[j], decode(want[j:]))
-            out.append((said == decode(want), said, decode(want)))
+                said = encoder.text(want[:j]) + write_on(P, encoder, ids, wanted.index(True) + j, got[j], encoder.text(want[j:]))
+            out.append((said == encoder.text(want), said, encoder.text(want)))
     return out
 
 

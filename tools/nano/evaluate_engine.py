@@ -128,7 +128,7 @@ def ask(o, skill, encoder, processor, ref, stops):
                 return None
             got = got[:next((i + 1 for i, t in enumerate(got) if t in stops), len(got))]
             n += 1
-            right += encoder.tok.decode(got, skip_special_tokens=False) == encoder.tok.decode(q.want, skip_special_tokens=False)
+            right += encoder.text(got) == encoder.text(q.want)
             other = compare(ref, q, got) if ref else []
             same += not other
             for i, x, gap in other:

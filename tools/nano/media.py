@@ -211,7 +211,7 @@ def judge(P, encoder, docs):
         b = data.Batch([[(ids, evaluate.last_stretch(wanted))]], len(ids))
         h = net.text(P, b.ids, b.pos, net.attention_masks(b.doc, b.pos), (torch.tensor(at), soft))
         best = net.logits(P, h[0][b.where]).argmax(-1)
-        show = lambda t: encoder.tok.decode(t.tolist(), skip_special_tokens=False)
+        show = lambda t: encoder.text(t.tolist())
         out.append((bool((best == b.next).all()), show(best), show(b.next)))
     return out
 

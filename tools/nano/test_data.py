@@ -39,7 +39,7 @@ def grows(d):
 def respelled(encoder, d, ids, wanted):
     """The same text, and the same of it is the model's; what is not scored is no more than a shorter beginning."""
     other, want = data.respell(encoder, random.Random(len(ids)), ids, wanted)
-    text = lambda ids, kept: encoder.tok.decode([i for i, k in zip(ids, kept) if k], skip_special_tokens=False)
+    text = lambda ids, kept: encoder.text([i for i, k in zip(ids, kept) if k])
     assert text(other, [True] * len(other)) == text(ids, [True] * len(ids)) and text(other, want) == text(ids, wanted), d
     for k, w in enumerate(want):
         assert w != data.UNSCORED or (want[k + 1] is True and encoder.pieces[other[k + 1]][0].isalpha()), d
@@ -88,7 +88,7 @@ def main():
             d = make(random.Random(f'{skill}{k}'), False)
             assert d == make(random.Random(f'{skill}{k}'), False), skill
             ids, wanted = encoder.document(d)
-            assert len(ids) == len(wanted) and encoder.tok.decode(ids, skip_special_tokens=False) == chat.prompt(d['messages'], d['tools'], False, d['thinking'])
+            assert len(ids) == len(wanted) and encoder.text(ids) == chat.prompt(d['messages'], d['tools'], False, d['thinking'])
             grows(d)
             mistakes += respelled(encoder, d, ids, wanted).count(data.UNSCORED)
             seen.add(asked(d))
