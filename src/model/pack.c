@@ -68,12 +68,13 @@ static void pack_panels(void *context, size_t begin, size_t end, unsigned thread
     const struct packer *p = context;
     const struct gem_matrix *m = p->m;
     const size_t per_matrix = gem_n_panels(m->rows), row_bytes = (size_t)m->row_bytes;
+    const uint64_t bytes = panel_bytes(m);
 
     (void)thread;
     for (size_t i = p->first + begin; i < p->first + end; i++) {
         const size_t row = i % per_matrix * GEM_PANEL, left = m->rows - row, n = left < GEM_PANEL ? left : GEM_PANEL;
         const uint8_t *rows = m->data + i / per_matrix * p->stride + row * m->row_bytes;
-        uint8_t *dst = p->dst + i * panel_bytes(m);
+        uint8_t *dst = p->dst + i * bytes;
 
         if (m->kind == GEM_PK_NONE)
             p->kern->pack_pairs((uint16_t *)(void *)dst, rows, m->type, row_bytes, n, m->cols);
